@@ -1,0 +1,148 @@
+"""The Rust extension: what must be fast or must talk to the kernel. Every call releases the GIL.
+
+Written by hand and compared with the extension by `mypy.stubtest`. All errors are classes of `pyd.errors`: CorruptData
+for hostile or damaged bytes, RegistryError for a wrong digest or size, KernelError (op, path, errno) for a system call,
+Cancelled after `Progress.cancel`, NotSupported for what this host or version cannot. Calls that can last (unpacking,
+hashing, removing) notice Ctrl-C when made from the main thread: they stop and raise KeyboardInterrupt. Paths are `str`
+with surrogateescape or `os.PathLike`. Digests are `sha256:` and 64 lower-case hex digits.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeAlias, final
+
+_Path: TypeAlias = str | os.PathLike[str]
+
+@final
+class Progress:
+    """Two counters that another thread may read at any time, and the flag that stops the work they count."""
+
+    def __new__(cls, total: int = 0) -> Progress: ...
+    @property
+    def total(self) -> int:
+        """Bytes to come (0: unknown); set to `size` by the job that gets this object."""
+    @property
+    def done(self) -> int:
+        """Bytes (of the blob as stored) that the job has taken in, replayed ones of a resumed blob included."""
+    @property
+    def cancelled(self) -> bool: ...
+    def cancel(self) -> None:
+        """The job raises Cancelled at its next chunk; what it wrote into `dest` is for the caller to remove."""
+
+@final
+class UnpackedLayer:
+    """A verified layer. `parents`-dependent work is left in it for `settle_layer`."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the blob as stored."""
+    @property
+    def size(self) -> int:
+        """Bytes of the blob as stored."""
+    @property
+    def diff_id(self) -> str:
+        """Digest of the uncompressed tar; empty when `dest` was None."""
+    @property
+    def unpacked_size(self) -> int:
+        """Bytes in regular files (hard links once, holes counted), as Docker counts image sizes."""
+    @property
+    def entries(self) -> int:
+        """Entries of the tar, whiteouts included."""
+    @property
+    def implied_dirs(self) -> int:
+        """Parent directories that no entry described: `settle_layer` gives them the lower layer's mode and owner."""
+    @property
+    def lower_links(self) -> int:
+        """Hard links to files that only a lower layer has: `settle_layer` copies those up."""
+
+@final
+class LayerIngest:
+    """One pass over one blob: bytes -> partial file and sha256 -> inflate -> sha256 -> files in `dest`.
+
+    `partial`: file that receives the bytes; when it exists its content is replayed first (see `offset`). The caller
+    holds the lock on it. `dest`: empty directory for the files, or None to store the blob only. `media_type`: the
+    descriptor's; its compression must agree with the first bytes; "" decides by the bytes alone. `digest`, `size`: the
+    descriptor's; `size` is enforced while streaming. `diff_id`: from the image config, or None to accept any.
+
+    After an error nothing more can be written. The partial is kept when the transfer was cut, cancelled or the disk
+    was full, and removed when its bytes are wrong. `dest` is left for the caller to remove.
+    """
+
+    def __new__(
+        cls,
+        partial: _Path,
+        dest: _Path | None,
+        *,
+        media_type: str,
+        digest: str,
+        size: int,
+        diff_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> LayerIngest: ...
+    @property
+    def offset(self) -> int:
+        """Bytes of an existing partial that were replayed: ask the registry for the rest from here."""
+    def write(self, data: bytes, /) -> None:
+        """Blocks while the pipeline is full (about 4 MiB)."""
+    def finish(self) -> UnpackedLayer:
+        """Check size, digest and diffID, fsync the partial, wait for the files. The caller renames the partial
+        into the content store. Files of `dest` are not fsynced: call `syncfs` once before they are recorded."""
+    def abort(self) -> None:
+        """Stop; the partial is kept for a later resume. Does nothing after `finish`."""
+
+def unpack_blob(
+    blob: _Path,
+    dest: _Path,
+    *,
+    media_type: str = "",
+    diff_id: str | None = None,
+    progress: Progress | None = None,
+) -> UnpackedLayer:
+    """Unpack a blob that is already in the store into the empty directory `dest`. `digest` of the result is computed
+    from the bytes: compare it where the file's name is not proof enough."""
+
+def settle_layer(layer: UnpackedLayer, dest: _Path, parents: list[str]) -> None:
+    """What needs the lower layers, `parents` (their directories, nearest first): implied parent directories get the
+    mode, owner, xattrs and mtime they have there; hard links to their files are copied up. Call once per layer, after
+    the layers below are settled. A link whose target is nowhere raises CorruptData."""
+
+def hash_file(path: _Path) -> str:
+    """`sha256:<hex>` of a regular file."""
+
+def remove_tree(path: _Path) -> None:
+    """Remove a file or a whole directory tree; a path that does not exist is fine. Never follows links, never
+    crosses into a mount (KernelError EXDEV), copes with directories without permissions, immutable files and trees
+    deeper than PATH_MAX."""
+
+def syncfs(path: _Path) -> None:
+    """Write everything of the file system that holds `path` to disk (syncfs(2))."""
+
+def tree_usage(path: _Path) -> tuple[int, int]:
+    """(bytes in regular files and symlinks, inodes) below and including `path`; hard links count once."""
+
+def cgroup_info() -> dict[str, Any]:
+    """{"mode": "v1" | "v2" | "hybrid", "controllers": [..], ...} of this host."""
+
+def cgroup_stats(path: str) -> dict[str, Any]:
+    """Counters of the cgroup `path` ("/pyd/<id>"), in the shape of Docker's API where that has one."""
+
+def cgroup_pids(path: str) -> list[int]:
+    """Pids (in this pid namespace) of all processes in the cgroup and below."""
+
+def cgroup_destroy(path: str) -> None:
+    """Kill everything in the cgroup (thawing it first) and remove it and its empty parent; missing is fine."""
+
+def network_forget(container_id: str) -> None:
+    """Remove what a shim that was killed left of its container's network: firewall rules, host end of the veth."""
+
+def network_addresses() -> list[str]:
+    """IPv4 subnets (CIDR) that the host's addresses and routes use, for choosing a free one."""
+
+def network_links() -> list[Mapping[str, Any]]:
+    """Links of this network namespace: {"name", "index", "kind", "up", "mtu", "mac", "addresses": [CIDR]}."""
+
+def capabilities() -> dict[str, list[str]]:
+    """{"effective": [..], "permitted": [..], "bounding": [..]} of this process, names as "CAP_CHOWN"."""
+
+def seccomp_supported() -> bool:
+    """Whether the kernel takes seccomp filters."""
