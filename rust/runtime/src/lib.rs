@@ -1,1 +1,7 @@
+//! Life of one container: an OCI runtime as a library, and the `pyd-runtime` program over it.
 #![forbid(unsafe_code)]
+
+pub mod create;
+pub mod error;
+pub mod exec;
+pub mod spec;

@@ -1,0 +1,3 @@
+//! Reading and checking `config.json`.
+
+pub use oci_spec::runtime::*;
