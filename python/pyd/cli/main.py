@@ -1,0 +1,224 @@
+"""Entry point of `pyd`: finds the module of the command, lets it run, turns errors into messages and exit codes.
+
+Every module of commands has `COMMANDS: dict[str, Command]`; it is named in the tables here and imported only when one
+of its commands is used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from pyd import errors
+from pyd.cli.command import Args, Command, HelpWanted, UsageError, parse
+
+_CONTAINER = {
+    "attach": "attach",
+    "create": "run",
+    "exec": "exec",
+    "inspect": "inspect",
+    "kill": "containers",
+    "logs": "logs",
+    "ls": "ps",
+    "list": "ps",
+    "pause": "containers",
+    "port": "containers",
+    "prune": "prune",
+    "ps": "ps",
+    "rename": "containers",
+    "restart": "containers",
+    "rm": "containers",
+    "run": "run",
+    "start": "start",
+    "stats": "stats",
+    "stop": "containers",
+    "top": "containers",
+    "unpause": "containers",
+    "update": "update",
+    "wait": "containers",
+}
+_IMAGE = {
+    "history": "images",
+    "import": "images",
+    "inspect": "images",
+    "load": "images",
+    "ls": "images",
+    "list": "images",
+    "prune": "images",
+    "pull": "images",
+    "rm": "images",
+    "remove": "images",
+    "tag": "images",
+}
+_VOLUME = dict.fromkeys(("create", "inspect", "ls", "list", "prune", "rm", "remove"), "volumes")
+_SYSTEM = dict.fromkeys(("info", "doctor"), "system")
+
+# group -> (help, subcommand -> module)
+GROUPS: dict[str, tuple[str, dict[str, str]]] = {
+    "container": ("Manage containers", _CONTAINER),
+    "image": ("Manage images", _IMAGE),
+    "volume": ("Manage volumes", _VOLUME),
+    "system": ("Manage pyd", _SYSTEM),
+}
+# top-level command -> module
+TOP: dict[str, str] = {
+    **{name: module for name, module in _CONTAINER.items() if name not in ("ls", "list", "prune", "inspect")},
+    "inspect": "inspect",
+    "images": "images",
+    "history": "images",
+    "import": "images",
+    "load": "images",
+    "pull": "images",
+    "rmi": "images",
+    "tag": "images",
+    "info": "system",
+    "version": "system",
+    "doctor": "system",
+    "completion": "completion",
+}
+_GLOBALS = {
+    "--data-root": "PYD_DATA_ROOT",
+    "--run-root": "PYD_RUN_ROOT",
+    "--cgroup-parent": "PYD_CGROUP_PARENT",
+    "--config": "DOCKER_CONFIG",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit status is the return value."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    path = "pyd"
+    try:
+        arguments = _globals(arguments)
+        if not arguments or arguments[0] in ("help", "--help", "-h"):
+            return _help(arguments[1:])
+        if arguments[0] in ("-v", "--version"):
+            arguments[0] = "version"
+            arguments.append("--short")
+        if arguments[0] == "__complete":
+            from pyd.cli import completion
+
+            return completion.complete(arguments[1:])
+        command, path, arguments = find(arguments)
+        if command is None:
+            return _help(path.split()[1:])
+        try:
+            args = parse(command, arguments, path)
+        except HelpWanted:
+            return _help(path.split()[1:])
+        status = command.run(args)
+        sys.stdout.flush()
+        return status
+    except UsageError as error:
+        prefix = "pyd: " if path.split()[-1] in ("run", "create") else ""
+        _say(f"{prefix}{error.message}\nSee '{path} --help'.", error.hint)
+        return error.exit_code
+    except errors.PydError as error:
+        return report(error, path)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `pyd ps | head`: what is left in the buffer has no reader either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except OSError as error:
+        if os.environ.get("PYD_DEBUG"):
+            raise
+        return report(
+            errors.from_os_error(error, error.filename and f"opening {error.filename}" or "system call"), path
+        )
+
+
+def find(arguments: list[str]) -> tuple[Command | None, str, list[str]]:
+    """(command, its name as typed, what is left). The command is None for a group without a subcommand."""
+    name, rest = arguments[0], arguments[1:]
+    path = f"pyd {name}"
+    if name in GROUPS:
+        subcommands = GROUPS[name][1]
+        if not rest or rest[0] in ("--help", "-h", "help"):
+            return None, path, []
+        if rest[0] not in subcommands:
+            raise UsageError(f"pyd: '{name} {rest[0]}' is not a pyd command.", exit_code=1)
+        return load(subcommands[rest[0]], f"{name} {rest[0]}"), f"{path} {rest[0]}", rest[1:]
+    if name.startswith("-"):
+        raise UsageError(f"unknown flag: {name}")
+    if name not in TOP:
+        raise UsageError(f"pyd: '{name}' is not a pyd command.", exit_code=1)
+    return load(TOP[name], name), path, rest
+
+
+def load(module: str, name: str) -> Command:
+    """The command `name` ("run", "image ls") of pyd.cli.<module>: its table has the full name or the last word."""
+    commands: dict[str, Command] = import_module(f"pyd.cli.{module}").COMMANDS
+    return commands[name] if name in commands else commands[name.rpartition(" ")[2]]
+
+
+def _globals(arguments: list[str]) -> list[str]:
+    """Take the options before the command. They become environment, which is where Config looks."""
+    while arguments and arguments[0].startswith("-"):
+        name, equals, value = arguments[0].partition("=")
+        if name in ("-D", "--debug"):
+            os.environ["PYD_DEBUG"] = "1"
+            arguments = arguments[1:]
+        elif name in _GLOBALS:
+            if not equals:
+                if len(arguments) < 2:
+                    raise UsageError(f"flag needs an argument: {name}")
+                value = arguments[1]
+                arguments = arguments[1:]
+            # config.json's directory is Docker's setting; an empty one would mean the working directory
+            os.environ[_GLOBALS[name]] = value
+            arguments = arguments[1:]
+        elif name in ("-H", "--host", "-c", "--context"):
+            raise errors.NotSupported(
+                f"{name} is not supported yet: pyd works on its own store", "leave it out, or set --data-root"
+            )
+        else:
+            break
+    return arguments
+
+
+def _help(words: list[str]) -> int:
+    from pyd.cli import typer_app
+
+    return typer_app.show_help(words)
+
+
+def report(error: errors.PydError, path: str) -> int:
+    """Say on stderr what went wrong; the exit status that goes with it."""
+    if os.environ.get("PYD_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    starts = path.split()[-1] in ("run", "create")
+    _say(f"{'pyd: ' if starts else ''}Error response from daemon: {error.message}", error.hint)
+    starts = starts or path.split()[-1] in ("start", "exec")
+    return error.exit_code if starts or isinstance(error, errors.Cancelled) else 1
+
+
+def _say(message: str, hint: str | None) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(message + "\n" + (f"hint: {hint}\n" if hint else ""))
+
+
+def each(args: Args, act: Callable[[str], str | None]) -> int:
+    """Apply `act(target)` to every positional argument, print what it gives back, go on after errors.
+
+    Exit status 1 if any failed.
+    """
+    status = 0
+    for target in args.rest:
+        try:
+            line = act(target)
+            if line is not None:
+                print(line)
+        except errors.PydError as error:
+            report(error, args.path)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
