@@ -5,3 +5,6 @@ pub mod create;
 pub mod error;
 pub mod exec;
 pub mod spec;
+pub mod capabilities;
+pub mod cgroup;
+pub mod seccomp;
