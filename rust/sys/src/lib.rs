@@ -1,2 +1,12 @@
 pub mod netlink;
 pub mod netns;
+pub mod inode;
+pub mod landlock;
+pub mod xattr;
+pub mod clone;
+pub mod fdpass;
+pub mod mount;
+pub mod path;
+pub mod pidfd;
+pub mod process;
+pub mod pty;

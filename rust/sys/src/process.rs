@@ -1,0 +1,129 @@
+//! Properties of the calling process for which neither std nor nix has a safe call.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+
+/// Marks every descriptor from `first` on close-on-exec (`close_range(2)`): nothing that somebody forgot to mark
+/// reaches a container (CVE-2024-21626).
+pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
+    // SAFETY: only sets a flag on descriptors; closes none.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    })?;
+    Ok(())
+}
+
+/// Kind of the namespace that the descriptor refers to, as its `CLONE_NEW*` flag; an error for any other file.
+pub fn namespace_kind(namespace: impl AsFd) -> nix::Result<i32> {
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: valid descriptor; the request takes no argument.
+    Errno::result(unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), NS_GET_NSTYPE) })
+}
+
+/// Replaces the program by the file that the descriptor refers to (`execveat(2)` with `AT_EMPTY_PATH`). Returns the
+/// reason when it could not.
+pub fn exec_file(file: impl AsFd, arguments: &[CString], environment: &[CString]) -> Errno {
+    let (argv, envp) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer and their strings outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::last()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings
+        .iter()
+        .map(|s| s.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
+}
+
+/// Sets the I/O scheduling class (1 realtime, 2 best effort, 3 idle) and priority of the caller (`ioprio_set(2)`).
+pub fn set_io_priority(class: i32, priority: i32) -> nix::Result<()> {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    // SAFETY: integers only.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            IOPRIO_WHO_PROCESS,
+            0,
+            class << 13 | priority,
+        )
+    })?;
+    Ok(())
+}
+
+/// Argument of `sched_setattr(2)` (`struct sched_attr`, version 0).
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SchedAttr {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+/// Sets the CPU scheduling policy of the caller.
+pub fn set_scheduler(mut attributes: SchedAttr) -> nix::Result<()> {
+    attributes.size = size_of::<SchedAttr>() as u32;
+    // SAFETY: the struct is of the size that it states.
+    Errno::result(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) })?;
+    Ok(())
+}
+
+/// Sets the supplementary groups of the only thread; an empty slice drops them all.
+pub fn set_groups(groups: &[u32]) -> nix::Result<()> {
+    // SAFETY: pointer and length of one slice of gid_t.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+    Ok(())
+}
+
+/// Sets the three user ids of the only thread.
+pub fn set_uid(uid: u32) -> nix::Result<()> {
+    // SAFETY: integers only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
+    Ok(())
+}
+
+/// Sets the three group ids of the only thread.
+pub fn set_gid(gid: u32) -> nix::Result<()> {
+    // SAFETY: integers only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    Ok(())
+}
+
+/// Joins a new, unnamed session keyring, so that the container does not possess the caller's keys.
+pub fn new_session_keyring() -> nix::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<u8>(),
+            0,
+            0,
+            0,
+        )
+    })?;
+    Ok(())
+}
