@@ -1,0 +1,1 @@
+"""Pure values of the OCI image, distribution and runtime specifications: no I/O, strict parsing."""

@@ -1,0 +1,52 @@
+"""Digests: `sha256:` and 64 lower-case hex digits, nothing else.
+
+The string becomes a path in the content store, so it is checked where it enters (CVE-2024-3727) and carried as a type
+that cannot hold anything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+
+from pyd.errors import CorruptData
+
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+
+
+class Digest(str):
+    """The hash of bytes as stored or sent, `sha256:<hex>` (OCI image spec, descriptor.md#digests)."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Raises CorruptData for any other algorithm, length or case."""
+        if not _SHA256.fullmatch(text):
+            shown = text if len(text) <= 80 else text[:77] + "..."
+            raise CorruptData(
+                f"invalid digest {shown!r}: only sha256 with 64 lower-case hex digits is accepted"
+            )
+        return cls(text)
+
+    @classmethod
+    def of(cls, data: bytes) -> Digest:
+        return cls("sha256:" + sha256(data).hexdigest())
+
+    @property
+    def hex(self) -> str:
+        return self[7:]
+
+    @property
+    def short(self) -> str:
+        """The twelve digits that people see."""
+        return self[7:19]
+
+
+def chain_ids(diff_ids: Iterable[str]) -> tuple[Digest, ...]:
+    """The chainID of each layer, bottom first (OCI image spec, config.md#layer-chainid)."""
+    chain: list[Digest] = []
+    for diff_id in diff_ids:
+        chain.append(Digest.of(f"{chain[-1]} {diff_id}".encode()) if chain else Digest(diff_id))
+    return tuple(chain)

@@ -1,0 +1,144 @@
+"""The database: SQLite in WAL mode, opened by as many processes as like.
+
+A connection per thread (SQLite objects may not be shared), made on first use. Every write is one transaction that takes
+the write lock at its start: a deferred one could fail with SQLITE_BUSY when it turns from reader to writer, and no
+busy_timeout helps against that.
+
+Durability: synchronous=FULL syncs the WAL at each commit, so what was acknowledged survives a power cut. `durable=False`
+(synchronous=NORMAL) is for rows of --rm containers, which a crash would remove anyway; the database stays consistent.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pyd.errors import CorruptData, KernelError, NotSupported, PydError, Unavailable
+from pyd.paths import Paths
+
+from .schema import MIGRATIONS, VERSION
+
+BUSY_SECONDS = 30.0
+
+
+class Database:
+    """`query` to read, `write()` for a transaction. Errors of SQLite come out as PydErrors."""
+
+    __slots__ = ("_local", "_paths")
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._local = threading.local()
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        try:
+            rows: list[sqlite3.Row] = self._connection().execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+        return rows
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Several reads that see one state."""
+        connection = self._connection()
+        if connection.in_transaction:
+            yield
+            return
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing. Inside another one it joins that."""
+        connection = self._connection()
+        if connection.in_transaction:
+            yield connection
+            return
+        try:
+            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            self._paths.make()
+            try:
+                connection = self._open()
+            except sqlite3.Error as error:
+                raise self._error(error) from error
+            self._local.connection = connection
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._paths.db, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys=ON")
+            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        # WAL is a property of the file; it cannot be changed inside a transaction, so it comes first
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # read again under the lock: another process may have been first
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise NotSupported(
+                    f"{self._paths.db} was written by a newer pyd (schema {version}, this one knows {VERSION})",
+                    "use that version of pyd, or another --data-root",
+                )
+            for statements in MIGRATIONS[version:]:
+                for statement in statements:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _error(self, error: sqlite3.Error) -> PydError:
+        text, path = str(error), self._paths.db
+        if "locked" in text or "busy" in text:
+            return Unavailable(
+                f"{path} is locked by another process for more than {BUSY_SECONDS:.0f} seconds"
+            )
+        if "malformed" in text or "not a database" in text:
+            return CorruptData(
+                f"{path} is damaged: {text}", "restore it from a backup, or use another --data-root"
+            )
+        hint = None
+        if "full" in text:
+            hint = "free space on the file system of the data-root, or choose another with --data-root"
+        elif "readonly" in text or "unable to open" in text:
+            hint = "run as root, or choose a --data-root that you own"
+        return KernelError(f"writing {path}: {text}", hint, op="sqlite", path=path)

@@ -1,0 +1,73 @@
+"""Garbage collection by reference: images keep blobs and snapshots, containers keep snapshots.
+
+Fetching and unpacking put files in place before any row refers to them, so they hold `ingest.lock` shared; the
+collector takes it exclusively, and does nothing about files when somebody is fetching: their own end or the next
+command collects.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from .locks import try_acquire
+
+if TYPE_CHECKING:
+    from . import Store
+
+_KEEP_PARTIAL = 24 * 3600  # seconds: an interrupted pull resumes for a day
+
+
+def ingest_lock(store: Store) -> str:
+    return f"{store.paths.run_root}/locks/ingest"
+
+
+def collect(store: Store) -> None:
+    fd = try_acquire(ingest_lock(store))
+    if fd is not None:
+        try:
+            _collect_snapshots(store)
+            _collect_blobs(store)
+            _collect_partials(store)
+        finally:
+            os.close(fd)
+    store.trash.sweep()
+
+
+def _collect_snapshots(store: Store) -> None:
+    with store.db.write() as tx:
+        tx.execute(
+            "DELETE FROM snapshots WHERE chain_id NOT IN (SELECT chain_id FROM image_layers) "
+            "AND chain_id NOT IN (SELECT chain_id FROM container_layers)"
+        )
+    known = {row["chain_id"][7:] for row in store.db.query("SELECT chain_id FROM snapshots")}
+    for name in _names(store.paths.snapshots):
+        if name not in known:
+            store.trash.take(f"{store.paths.snapshots}/{name}")
+
+
+def _collect_blobs(store: Store) -> None:
+    needed = {row["digest"][7:] for row in store.db.query("SELECT DISTINCT digest FROM image_blobs")}
+    for name in _names(store.paths.content):
+        if name not in needed:
+            store.trash.take(f"{store.paths.content}/{name}")
+
+
+def _collect_partials(store: Store) -> None:
+    oldest = time.time() - _KEEP_PARTIAL
+    for name in _names(store.paths.ingest):
+        path = f"{store.paths.ingest}/{name}"
+        try:
+            # without the suffix it is a small blob that is written in one go: its writer is dead, we hold the lock
+            if not name.endswith(".partial") or os.stat(path).st_mtime < oldest:
+                os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []

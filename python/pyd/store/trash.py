@@ -1,0 +1,100 @@
+"""Deleting: rename first, which is instant and atomic, then remove the files, which may take minutes.
+
+What lies in trash/ does not exist any more for anybody. Whoever is killed while deleting leaves it there; the next
+sweep finishes. A sweep that takes long goes on in a process of its own, so that `rmi` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyd.errors import from_os_error
+from pyd.paths import Paths
+
+_PATIENCE = 0.25  # seconds that a command spends on deleting before it hands the rest to a detached process
+
+
+class Trash:
+    __slots__ = ("_paths",)
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def take(self, path: str) -> None:
+        """Move a file or directory out of the world. Nothing happens if it does not exist."""
+        target = f"{self._paths.trash}/{os.path.basename(path)}.{os.urandom(6).hex()}"
+        try:
+            os.rename(path, target)
+        except FileNotFoundError:
+            if not os.path.isdir(self._paths.trash):
+                self._paths.make()
+                self.take(path)
+        except OSError as error:
+            raise from_os_error(error, f"removing {path}") from error
+
+    def sweep(self, *, wait: bool = False) -> None:
+        """Delete what lies there. Long work continues detached unless `wait`."""
+        try:
+            with os.scandir(self._paths.trash) as entries:
+                left = [entry.path for entry in entries]
+        except FileNotFoundError:
+            return
+        if not left:
+            return
+        deadline = time.monotonic() + _PATIENCE
+        while left and (wait or time.monotonic() < deadline):
+            if not wait and not _is_small(left[-1]):
+                break
+            _remove(left.pop())
+        if left:
+            _detach(self._paths.trash)
+
+
+def _is_small(path: str, limit: int = 200) -> bool:
+    """Whether fewer than `limit` entries lie below; a symlink or file counts as small."""
+    count, pending = 0, [path]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    if count >= limit:
+                        return False
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except NotADirectoryError:
+            pass
+        except OSError:
+            return True
+    return True
+
+
+def _remove(path: str) -> None:
+    from pyd import _native
+
+    # two sweepers may meet in one directory; whoever comes second finds nothing
+    try:
+        _native.remove_tree(path)
+    except FileNotFoundError:
+        pass
+
+
+def _detach(trash: str) -> None:
+    """Let a process of its own, that belongs to no terminal and inherits nothing, do the rest."""
+    import sys
+
+    sweeper = os.path.join(os.path.dirname(__file__), "sweeper.py")
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", sweeper, trash],
+            {},
+            file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
+            setsid=True,
+        )
+    except OSError:
+        pass  # the next sweep does it
+    finally:
+        os.close(null)
