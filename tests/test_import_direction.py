@@ -19,7 +19,7 @@ ALLOWED = {
     "store": {"oci"},
     "oci": set[str](),
 }
-NATIVE = {"store", "network", "runtime", "engine"}
+NATIVE = {"store", "network", "runtime"}
 
 
 def rooms() -> list[str]:

@@ -1,0 +1,60 @@
+"""The import budget: what a command loads is most of what it takes (DESIGN: a bare interpreter is 11 ms)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.command import Pyd
+
+HEAVY = {"httpx", "httpcore", "asyncio", "tqdm", "rich", "ssl", "aiohttp", "pydantic"}
+
+
+def loaded(statement: str) -> set[str]:
+    """Top-level modules in sys.modules after `statement` ran in a fresh interpreter; its output is thrown
+    away.
+    """
+    code = (
+        "import sys, os\n"
+        "keep = os.dup(2); os.dup2(os.open('/dev/null', os.O_WRONLY), 1)\n"
+        f"try:\n    {statement}\nexcept SystemExit:\n    pass\n"
+        "os.write(keep, ('MODULES ' + ' '.join(sys.modules)).encode())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MODULES " in done.stderr, done.stderr
+    return {name.split(".")[0] for name in done.stderr.partition("MODULES ")[2].split()}
+
+
+def command(*words: str) -> str:
+    return f"sys.argv = ['pyd', *{list(words)!r}]; from pyd.cli.main import main; main()"
+
+
+def test_import_pyd() -> None:
+    assert not loaded("import pyd") & (HEAVY | {"typer", "click", "sqlite3", "json"})
+
+
+def test_import_engine() -> None:
+    assert not loaded("from pyd import Engine; Engine") & (HEAVY | {"typer", "click"})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ps",),
+        ("ps", "-a"),
+        ("images",),
+        ("run", "--rm", "--network", "none", "busybox", "true"),
+        ("run", "-d", "--rm", "--network", "none", "busybox", "true"),
+        ("logs", "nosuch"),
+        ("exec", "nosuch", "true"),
+        ("rm", "nosuch"),
+        ("inspect", "nosuch"),
+        ("stop", "nosuch"),
+        ("version",),
+    ],
+    ids=" ".join,
+)
+def test_command(busybox: str, pyd: Pyd, words: tuple[str, ...]) -> None:
+    assert not loaded(command(*words)) & HEAVY
