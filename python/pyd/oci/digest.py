@@ -1,14 +1,13 @@
 """Digests: `sha256:` and 64 lower-case hex digits, nothing else.
 
-The string becomes a path in the content store, so it is checked where it enters (CVE-2024-3727) and carried as a type
-that cannot hold anything else.
+The string becomes a path in the content store, so it is checked where it enters (CVE-2024-3727) and carried
+as a type that cannot hold anything else.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from hashlib import sha256
 
 from pyd.errors import CorruptData
 
@@ -32,6 +31,8 @@ class Digest(str):
 
     @classmethod
     def of(cls, data: bytes) -> Digest:
+        from hashlib import sha256  # two milliseconds that `run` and `ps` need not spend
+
         return cls("sha256:" + sha256(data).hexdigest())
 
     @property

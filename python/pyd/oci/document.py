@@ -1,7 +1,7 @@
 """JSON from strangers: bounded, without duplicate keys, and of the types that were asked for.
 
-A document that two readers understand differently is an attack (CVE-2021-41190): so duplicate keys, NaN, nesting bombs
-and wrong types are errors here, not surprises later.
+A document that two readers understand differently is an attack (CVE-2021-41190): so duplicate keys, NaN,
+nesting bombs and wrong types are errors here, not surprises later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The image config (OCI image spec, config.md): what a container of this image runs, and which layers it has."""
+"""The image config (OCI image spec, config.md): what its containers run, and which layers it has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ MAX_LAYERS = 500  # what overlayfs can stack; Docker stops at 127
 
 @dataclass(frozen=True, slots=True)
 class Healthcheck:
-    """Docker's Healthcheck: `test` is [] (inherit), ["NONE"], ["CMD", ...] or ["CMD-SHELL", line]; times in ns."""
+    """Docker's Healthcheck: `test` is [] (inherit), ["NONE"], ["CMD", ...] or ["CMD-SHELL", line]; times in
+    ns.
+    """
 
     test: tuple[str, ...] = ()
     interval: int = 0
@@ -99,7 +101,8 @@ def _defaults(doc: Fields) -> Defaults:
     return Defaults(
         user=doc.text("User"),
         exposed_ports=doc.names("ExposedPorts"),
-        # A name without "=" would ask for the host's variable of that name (CVE-2026-57231): an image has no say in that
+        # A name without "=" would ask for the host's variable of that name (CVE-2026-57231): an image has no
+        # say in that
         env=tuple(entry for entry in doc.texts("Env") if entry.find("=") > 0 and "\0" not in entry),
         entrypoint=doc.texts("Entrypoint"),
         cmd=doc.texts("Cmd"),

@@ -31,8 +31,9 @@ class Containers:
     def insert(self, record: ContainerRecord) -> None:
         """Durable unless the container is `auto_remove`.
 
-        Raises Conflict when the name is taken, ImageNotFound when a layer was removed meanwhile, VolumeNotFound
-        likewise: the rows that keep layers and volumes alive are written in the same transaction that checks them.
+        Raises Conflict when the name is taken, ImageNotFound when a layer was removed meanwhile,
+        VolumeNotFound likewise: the rows that keep layers and volumes alive are written in the same
+        transaction that checks them.
         """
         values = [_store(column, getattr(record, column)) for column in _COLUMNS]
         with self._db.write(durable=not record.auto_remove) as tx:
@@ -70,7 +71,7 @@ class Containers:
         return self._records(self._db.query(f"{_SELECT} ORDER BY created DESC, id"))
 
     def update(self, container_id: str, *, durable: bool = True, **columns: Any) -> None:
-        """Set fields of ContainerRecord (not id, created, layers). A new name that is taken raises Conflict."""
+        """Set fields of ContainerRecord (not id, created, layers). A taken name raises Conflict."""
         volumes = columns.pop("volumes", None)
         for column in columns:
             if column not in _COLUMNS or column in _FIXED:
@@ -91,7 +92,7 @@ class Containers:
                 self._use_volumes(tx, container_id, volumes)
 
     def delete(self, container_id: str, *, durable: bool = True) -> None:
-        """Remove the row, its addresses and its hold on layers and volumes. No error when it is gone already."""
+        """Remove the row, its addresses and its hold on layers and volumes; fine when it is gone already."""
         with self._db.write(durable=durable) as tx:
             tx.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 

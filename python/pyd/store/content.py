@@ -1,4 +1,6 @@
-"""Blobs by digest: content/sha256/<hex>, read-only. A file has this name only after its bytes matched the digest."""
+"""Blobs by digest: content/sha256/<hex>, read-only. A file has this name only after its bytes matched the
+digest.
+"""
 
 from __future__ import annotations
 

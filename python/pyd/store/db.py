@@ -1,11 +1,12 @@
 """The database: SQLite in WAL mode, opened by as many processes as like.
 
-A connection per thread (SQLite objects may not be shared), made on first use. Every write is one transaction that takes
-the write lock at its start: a deferred one could fail with SQLITE_BUSY when it turns from reader to writer, and no
-busy_timeout helps against that.
+A connection per thread (SQLite objects may not be shared), made on first use. Every write is one transaction
+that takes the write lock at its start: a deferred one could fail with SQLITE_BUSY when it turns from reader
+to writer, and no busy_timeout helps against that.
 
-Durability: synchronous=FULL syncs the WAL at each commit, so what was acknowledged survives a power cut. `durable=False`
-(synchronous=NORMAL) is for rows of --rm containers, which a crash would remove anyway; the database stays consistent.
+Durability: synchronous=FULL syncs the WAL at each commit, so what was acknowledged survives a power cut.
+`durable=False` (synchronous=NORMAL) is for rows of --rm containers, which a crash would remove anyway; the
+database stays consistent.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Database:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
                 raise NotSupported(
-                    f"{self._paths.db} was written by a newer pyd (schema {version}, this one knows {VERSION})",
+                    f"{self._paths.db} was written by a newer pyd: schema {version}, known here {VERSION}",
                     "use that version of pyd, or another --data-root",
                 )
             for statements in MIGRATIONS[version:]:

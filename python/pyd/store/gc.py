@@ -1,8 +1,8 @@
 """Garbage collection by reference: images keep blobs and snapshots, containers keep snapshots.
 
-Fetching and unpacking put files in place before any row refers to them, so they hold `ingest.lock` shared; the
-collector takes it exclusively, and does nothing about files when somebody is fetching: their own end or the next
-command collects.
+Fetching and unpacking put files in place before any row refers to them, so they hold `ingest.lock` shared;
+the collector takes it exclusively, and does nothing about files when somebody is fetching: their own end or
+the next command collects.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def _collect_partials(store: Store) -> None:
     for name in _names(store.paths.ingest):
         path = f"{store.paths.ingest}/{name}"
         try:
-            # without the suffix it is a small blob that is written in one go: its writer is dead, we hold the lock
+            # without the suffix it is a small blob that is written in one go: its writer is dead, we hold
+            # the lock
             if not name.endswith(".partial") or os.stat(path).st_mtime < oldest:
                 os.unlink(path)
         except FileNotFoundError:

@@ -66,7 +66,8 @@ class Images:
     def resolve(self, name: str) -> Image:
         """By reference, full or short id (with or without `sha256:`).
 
-        A name wins over an id prefix, as in Docker. Raises ImageNotFound, or InvalidArgument if the prefix is ambiguous.
+        A name wins over an id prefix, as in Docker. Raises ImageNotFound, or InvalidArgument if the prefix is
+        ambiguous.
         """
         with self._db.snapshot():
             return self._load(self.resolve_id(name))
@@ -101,8 +102,8 @@ class Images:
         with self._db.snapshot():
             names = self._names()
             rows = self._db.query(
-                "SELECT id, size, created, (SELECT count(*) FROM containers WHERE image_id = images.id) AS containers "
-                "FROM images ORDER BY created DESC, id"
+                "SELECT id, size, created, (SELECT count(*) FROM containers WHERE image_id = images.id) "
+                "AS containers FROM images ORDER BY created DESC, id"
             )
         return tuple(
             ImageSummary(
@@ -131,7 +132,8 @@ class Images:
             platform = "/".join(part for part in (config.os, config.architecture, config.variant) if part)
             size = _size_of(tx, [snapshot.chain_id for snapshot in image.snapshots])
             tx.execute(
-                "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest",
+                "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest",
                 (image.id, image.manifest, image.config.decode(), platform, size, config.created, now()),
             )
             tx.executemany(
@@ -181,7 +183,8 @@ class Images:
     def chain(self, image_id: str) -> tuple[tuple[Digest, int], ...]:
         """(chainID, bytes of that layer), bottom first."""
         rows = self._db.query(
-            "SELECT chain_id, size FROM image_layers JOIN snapshots USING (chain_id) WHERE image = ? ORDER BY position",
+            "SELECT chain_id, size FROM image_layers JOIN snapshots USING (chain_id) "
+            "WHERE image = ? ORDER BY position",
             (image_id,),
         )
         return tuple((Digest(row["chain_id"]), row["size"]) for row in rows)

@@ -17,7 +17,8 @@ def exclusive(path: str, *, remove: bool = False) -> Iterator[None]:
     try:
         yield
         if remove:
-            # still locked: whoever waits on this file sees in acquire() that it is no longer the one at the path
+            # still locked: whoever waits on this file sees in acquire() that it is no longer the one at the
+            # path
             os.unlink(path)
     finally:
         os.close(fd)
@@ -46,7 +47,8 @@ def _lock(path: str, how: int) -> int | None:
             raise from_os_error(error, f"opening {path}") from error
         try:
             fcntl.flock(fd, how)
-            # The file may have been deleted while we waited; then others lock a new one and ours guards nothing
+            # The file may have been deleted while we waited; then others lock a new one and ours guards
+            # nothing
             if os.fstat(fd).st_ino == os.stat(path).st_ino:
                 return fd
         except BlockingIOError:

@@ -61,7 +61,9 @@ class Networks:
     def claim(
         self, network_id: str, container_id: str, candidates: Iterable[str], *, durable: bool = True
     ) -> str:
-        """The first of `candidates` that nobody uses, now held by the container until it is deleted or released."""
+        """The first of `candidates` that nobody uses, now held by the container until it is deleted or
+        released.
+        """
         with self._db.write(durable=durable) as tx:
             rows = tx.execute("SELECT address FROM addresses WHERE network = ?", (network_id,))
             taken = {row["address"] for row in rows}

@@ -1,4 +1,4 @@
-"""What the store keeps, as frozen values. Times are RFC 3339 with nanoseconds in UTC, as Docker writes them."""
+"""What the store keeps, as frozen values. Times are RFC 3339 in UTC, nanoseconds as in Docker."""
 
 from __future__ import annotations
 

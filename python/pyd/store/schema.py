@@ -1,4 +1,6 @@
-"""The tables, as a list of migrations: element n leads from schema n to n+1. Never change one that was released."""
+"""The tables, as a list of migrations: element n leads from schema n to n+1. Never change one that was
+released.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Unpacked layers: one directory per chainID, and a row once it is complete.
 
-The row is what makes a snapshot exist. A directory without one was left by somebody who was killed, or belongs to an
-unpack that still runs; only the collector, which knows that nobody unpacks, removes those.
+The row is what makes a snapshot exist. A directory without one was left by somebody who was killed, or
+belongs to an unpack that still runs; only the collector, which knows that nobody unpacks, removes those.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Snapshots:
         return f"{self._paths.snapshots}/{Digest.parse(chain_id).hex}/fs"
 
     def lower_dirs(self, layers: Sequence[str]) -> list[str]:
-        """Directories for overlayfs, top first, of chainIDs that are given top first (ContainerRecord.layers)."""
+        """Directories for overlayfs, top first, of chainIDs that are given top first
+        (ContainerRecord.layers).
+        """
         return [self.path(chain_id) for chain_id in layers]
 
     def known(self, chain_ids: Sequence[str]) -> set[str]:

@@ -1,7 +1,7 @@
 """Deleting: rename first, which is instant and atomic, then remove the files, which may take minutes.
 
-What lies in trash/ does not exist any more for anybody. Whoever is killed while deleting leaves it there; the next
-sweep finishes. A sweep that takes long goes on in a process of its own, so that `rmi` answers at once.
+What lies in trash/ does not exist any more for anybody. Whoever is killed while deleting leaves it there; the
+next sweep finishes. A sweep that takes long goes on in a process of its own, so that `rmi` answers at once.
 """
 
 from __future__ import annotations

@@ -105,7 +105,8 @@ def _check(name: str) -> str:
     if not _NAME.fullmatch(name) or len(name) > 255:
         raise InvalidArgument(
             f'create {name}: "{name}" includes invalid characters for a local volume name, '
-            'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+            'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+            "If you intended to pass a host directory, use absolute path"
         )
     return name
 
