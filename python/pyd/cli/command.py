@@ -1,8 +1,8 @@
 """What a command is (a table of options and a function) and the parser for it.
 
-The tables are the only description of the command line: this parser reads them, `typer_app` makes typer commands of
-them for --help and completion. Typer itself is not imported to run a command, because its import alone takes longer
-(50 ms) than starting a container.
+The tables are the only description of the command line: this parser reads them, `typer_app` makes typer
+commands of them for --help. Typer itself is not imported to run a command, because its import alone takes
+longer (50 ms) than starting a container.
 
 Grammar, as Docker's (pflag): `--flag value`, `--flag=value`, `-f value`, `-fvalue`, combined `-itd`, booleans
 `--flag` and `--flag=false`; `--` ends the options; with `stops=True` the first positional argument does too.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyd import errors
+from pyd.sizes import parse_seconds, parse_size
 
 BOOL, TEXT, LIST, INT, FLOAT, SIZE, SECONDS = "bool", "string", "list", "int", "decimal", "bytes", "seconds"
 
@@ -27,7 +28,7 @@ class UsageError(errors.InvalidArgument):
 
 
 class Option:
-    """One flag. `later` is set for flags that Docker has and pyd does not have yet: the sentence that says so."""
+    """One flag. `later` is set for flags that Docker has and pyd not yet: the rest of the sentence saying so."""
 
     __slots__ = ("default", "help", "kind", "later", "metavar", "name", "short", "values")
 
@@ -243,35 +244,6 @@ def _decimal(text: str) -> float:
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError("must be a finite number")
     return value
-
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "64m", "1.5g", "100kb", "1GiB", "-1"; units are binary as in Docker's options."""
-    if text == "-1":
-        return -1
-    number = text.strip().lower()
-    digits = number.rstrip("bikmgtp ")
-    unit = number[len(digits) :].strip().removesuffix("b").removesuffix("i")
-    if unit not in _UNITS or not digits.replace(".", "", 1).isdigit() or not digits.isascii():
-        raise ValueError(f"invalid size: '{text}'")
-    return int(float(digits) * _UNITS[unit]) if "." in digits else int(digits) * _UNITS[unit]
-
-
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_seconds(text: str) -> float:
-    """Seconds of Go's durations ("1h30m", "1.5s", "100ms"); a bare number is seconds."""
-    import re
-
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    if not re.fullmatch(r"((\d+(\.\d+)?)(ns|us|ms|s|m|h))+", text):
-        raise ValueError(f"invalid duration: '{text}'")
-    return sum(float(n) * _SECONDS[u] for n, u in re.findall(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)", text))
 
 
 _CONVERT: dict[str, Callable[[str], Any]] = {

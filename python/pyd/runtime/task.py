@@ -1,0 +1,253 @@
+"""The handle on one running container: spawning its shim, and talking to it over its control socket.
+
+A task is alive as long as its shim holds the lock on shim.lock: unlike a pid, a lock cannot be taken over by a
+stranger. Protocol: one JSON line each way per connection; attach and exec go on with frames (8 byte header: stream, three
+zero bytes, length big-endian).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyd import errors
+
+_CONNECT_SECONDS = 10.0
+_LINE_LIMIT = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The shim's report: host pids and the time of the start."""
+
+    pid: int
+    shim_pid: int
+    started_at: str
+
+
+def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tuple[Started, int]:
+    """Start the shim on `bundle` and wait for its report: (report, pid of our child).
+
+    `attach`: a connected socket that becomes the first attached client, so that no output is lost. posix_spawn
+    because a fork of this interpreter costs milliseconds and is unsafe with threads.
+    """
+    read_end, write_end = os.pipe()
+    try:
+        arguments = ["pyd-runtime", "shim", "--bundle", bundle, "--report-fd", "3"]
+        # Descriptors that posix_spawn copies onto 3 and 4 must not be these numbers themselves
+        report = fcntl.fcntl(write_end, fcntl.F_DUPFD_CLOEXEC, 10)
+        os.close(write_end)
+        write_end = report
+        actions: list[Any] = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 0, 1),
+            (os.POSIX_SPAWN_DUP2, 0, 2),
+            (os.POSIX_SPAWN_DUP2, write_end, 3),
+        ]
+        stream = -1
+        if attach is not None:
+            stream = fcntl.fcntl(attach.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
+            actions.append((os.POSIX_SPAWN_DUP2, stream, 4))
+            arguments += ["--attach-fd", "4"]
+        try:
+            child = os.posix_spawn(
+                runtime,
+                arguments,
+                {},
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                # Python ignores these two; an ignored signal survives execve into the container
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            )
+        except OSError as error:
+            raise errors.KernelError(
+                f"{runtime}: {os.strerror(error.errno or 0).lower()}",
+                "the installation is incomplete: reinstall pyd, or set PYD_RUNTIME to the path of pyd-runtime",
+                op="posix_spawn",
+                path=runtime,
+                errno=error.errno or 0,
+            ) from error
+        finally:
+            if stream >= 0:
+                os.close(stream)
+        os.close(write_end)
+        write_end = -1
+        return _report(read_end, child), child
+    finally:
+        os.close(read_end)
+        if write_end >= 0:
+            os.close(write_end)
+
+
+def _report(fd: int, child: int) -> Started:
+    data = b""
+    while not data.endswith(b"\n"):
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            break
+        data += chunk
+    try:
+        report = json.loads(data)
+    except ValueError:
+        reap(child)
+        raise errors.StartError(
+            "the container's monitor (pyd-runtime shim) ended before the container was started",
+            "run `pyd doctor` to see what this host lacks",
+            stage="shim",
+        ) from None
+    if "error" in report:
+        reap(child)
+        raise start_error(report["error"])
+    return Started(report["pid"], report["shim_pid"], report["started_at"])
+
+
+def reap(child: int, *, wait: bool = True) -> bool:
+    """Collect the exit of our own child; True when it is gone."""
+    try:
+        return os.waitpid(child, 0 if wait else os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def start_error(error: Mapping[str, Any]) -> errors.PydError:
+    """The exception for an error object of the shim."""
+    status = error.get("status")
+    message, hint = str(error.get("message") or "the container's monitor reported an error"), error.get("hint")
+    if status == 409:
+        return errors.Conflict(message, hint)
+    if status == 404:
+        return errors.ExecNotFound(message, hint)
+    if status == 400:
+        return errors.InvalidArgument(message, hint)
+    return errors.StartError(
+        message,
+        hint,
+        stage=error.get("stage") or "",
+        op=error.get("op") or "",
+        path=error.get("path") or "",
+        errno=error.get("errno") or 0,
+        exit_code=error.get("exit_code") or 125,
+    )
+
+
+def is_alive(bundle: str) -> bool:
+    """Whether a shim holds the lock of this bundle."""
+    try:
+        fd = os.open(f"{bundle}/shim.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            return True
+        raise
+    finally:
+        os.close(fd)
+    return False
+
+
+class Task:
+    """The running task of a bundle directory. Nothing is kept open between calls."""
+
+    __slots__ = ("bundle",)
+
+    def __init__(self, bundle: str) -> None:
+        self.bundle = bundle
+
+    def call(self, op: str, **values: Any) -> dict[str, Any]:
+        """Ask and return the answer. Raises Conflict when the task is gone, or the error that the shim names."""
+        with self.open(op, **values) as stream:
+            return stream.answer
+
+    def open(self, op: str, **values: Any) -> Stream:
+        """The same, and keep the connection for what follows the answer."""
+        connection = self._connect()
+        try:
+            connection.settimeout(None)
+            connection.sendall(json.dumps({"op": op, **values}).encode("utf-8", "surrogateescape") + b"\n")
+            stream = Stream(connection)
+            stream.answer = stream.read_line()
+        except (OSError, EOFError, ValueError) as error:
+            connection.close()
+            raise errors.Conflict("the container has just stopped") from error
+        except BaseException:
+            connection.close()
+            raise
+        if "error" in stream.answer:
+            connection.close()
+            raise start_error(stream.answer["error"])
+        return stream
+
+    def _connect(self) -> socket.socket:
+        """Connect through /proc/self/fd: a socket's path may have 108 bytes only, a run-root may be longer."""
+        try:
+            directory = os.open(self.bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise errors.Conflict("the container is not running") from error
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(_CONNECT_SECONDS)
+            connection.connect(f"/proc/self/fd/{directory}/shim.sock")
+        except OSError as error:
+            connection.close()
+            if isinstance(error, TimeoutError):
+                raise errors.Unavailable("the container's monitor does not answer") from error
+            raise errors.Conflict("the container is not running") from error
+        finally:
+            os.close(directory)
+        return connection
+
+
+class Stream:
+    """A connection after its answer: `buffer` is what was read beyond it."""
+
+    __slots__ = ("answer", "buffer", "socket")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.buffer = b""
+        self.answer: dict[str, Any] = {}
+
+    def read_line(self) -> dict[str, Any]:
+        data = b""
+        while b"\n" not in data:
+            chunk = self.socket.recv(65536)
+            if not chunk:
+                raise EOFError
+            data += chunk
+            if len(data) > _LINE_LIMIT:
+                raise ValueError("line too long")
+        line, _, self.buffer = data.partition(b"\n")
+        value = json.loads(line)
+        if not isinstance(value, dict):
+            raise ValueError("not an object")
+        return value
+
+    def follow_up(self) -> dict[str, Any]:
+        """The second line of `wait`. EOFError when the shim died."""
+        data = self.buffer
+        while b"\n" not in data:
+            chunk = self.socket.recv(65536)
+            if not chunk:
+                raise EOFError
+            data += chunk
+        value: dict[str, Any] = json.loads(data.partition(b"\n")[0])
+        return value
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
