@@ -8,3 +8,4 @@ pub mod spec;
 pub mod capabilities;
 pub mod cgroup;
 pub mod seccomp;
+pub mod shim;
