@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyd.errors import CorruptData
-
-from .digest import Digest, chain_ids
-from .document import Fields, parse
+from pyd.oci.digest import Digest, chain_ids
+from pyd.oci.document import Fields, parse
 
 MAX_LAYERS = 500  # what overlayfs can stack; Docker stops at 127
 

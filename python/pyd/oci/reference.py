@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from pyd.errors import CorruptData, InvalidArgument
-
-from .digest import Digest
+from pyd.oci.digest import Digest
 
 HUB = "docker.io"
 DEFAULT_TAG = "latest"

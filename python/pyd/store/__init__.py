@@ -16,22 +16,21 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from . import locks
-from .db import Database
-from .records import ContainerRecord, NetworkRecord, VolumeRecord, now
-from .trash import Trash
+from pyd.store import locks
+from pyd.store.db import Database
+from pyd.store.records import ContainerRecord, NetworkRecord, VolumeRecord, now
+from pyd.store.trash import Trash
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pyd.paths import Paths
-
-    from .containers import Containers
-    from .content import Content
-    from .images import Images
-    from .networks import Networks
-    from .snapshots import Snapshots
-    from .volumes import Volumes
+    from pyd.store.containers import Containers
+    from pyd.store.content import Content
+    from pyd.store.images import Images
+    from pyd.store.networks import Networks
+    from pyd.store.snapshots import Snapshots
+    from pyd.store.volumes import Volumes
 
 __all__ = ["ContainerRecord", "NetworkRecord", "Store", "VolumeRecord", "now"]
 
@@ -44,37 +43,37 @@ class Store:
 
     @cached_property
     def containers(self) -> Containers:
-        from .containers import Containers
+        from pyd.store.containers import Containers
 
         return Containers(self.db)
 
     @cached_property
     def images(self) -> Images:
-        from .images import Images
+        from pyd.store.images import Images
 
         return Images(self.db)
 
     @cached_property
     def content(self) -> Content:
-        from .content import Content
+        from pyd.store.content import Content
 
         return Content(self.paths)
 
     @cached_property
     def snapshots(self) -> Snapshots:
-        from .snapshots import Snapshots
+        from pyd.store.snapshots import Snapshots
 
         return Snapshots(self.db, self.paths)
 
     @cached_property
     def volumes(self) -> Volumes:
-        from .volumes import Volumes
+        from pyd.store.volumes import Volumes
 
         return Volumes(self.db, self.paths, self.trash)
 
     @cached_property
     def networks(self) -> Networks:
-        from .networks import Networks
+        from pyd.store.networks import Networks
 
         return Networks(self.db)
 
@@ -84,7 +83,7 @@ class Store:
 
     def gc(self) -> None:
         """Delete what no image and no container needs, and what killed processes left behind."""
-        from .gc import collect
+        from pyd.store.gc import collect
 
         collect(self)
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyd.errors import Conflict, ContainerNotFound, ImageNotFound, InvalidArgument, VolumeNotFound
-
-from .db import Database
-from .records import ContainerRecord
+from pyd.store.db import Database
+from pyd.store.records import ContainerRecord
 
 # the fields of ContainerRecord that are columns of `containers`, in any fixed order
 _COLUMNS = tuple(name for name in ContainerRecord.__slots__ if name not in ("layers", "volumes"))

@@ -19,8 +19,7 @@ from typing import Any
 
 from pyd.errors import CorruptData, KernelError, NotSupported, PydError, Unavailable
 from pyd.paths import Paths
-
-from .schema import MIGRATIONS, VERSION
+from pyd.store.schema import MIGRATIONS, VERSION
 
 BUSY_SECONDS = 30.0
 

@@ -11,10 +11,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from .locks import try_acquire
+from pyd.store.locks import try_acquire
 
 if TYPE_CHECKING:
-    from . import Store
+    from pyd.store import Store
 
 _KEEP_PARTIAL = 24 * 3600  # seconds: an interrupted pull resumes for a day
 

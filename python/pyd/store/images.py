@@ -10,10 +10,9 @@ from pyd.errors import CorruptData, ImageNotFound, InvalidArgument
 from pyd.oci.digest import Digest
 from pyd.oci.image_config import ImageConfig
 from pyd.oci.reference import Reference
-
-from .db import Database
-from .records import BlobRecord, now
-from .snapshots import Snapshot
+from pyd.store.db import Database
+from pyd.store.records import BlobRecord, now
+from pyd.store.snapshots import Snapshot
 
 Names = list[str]
 

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyd.errors import Conflict, InvalidArgument, NetworkNotFound, Unavailable
-
-from .db import Database
-from .records import NetworkRecord
+from pyd.store.db import Database
+from pyd.store.records import NetworkRecord
 
 
 class Networks:

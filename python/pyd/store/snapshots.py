@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pyd.errors import ImageNotFound
 from pyd.oci.digest import Digest
 from pyd.paths import Paths
-
-from .db import Database
+from pyd.store.db import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,10 @@ from typing import Any
 
 from pyd.errors import Conflict, InvalidArgument, VolumeNotFound, from_os_error
 from pyd.paths import Paths
-
-from .db import Database
-from .locks import exclusive
-from .records import VolumeRecord
-from .trash import Trash
+from pyd.store.db import Database
+from pyd.store.locks import exclusive
+from pyd.store.records import VolumeRecord
+from pyd.store.trash import Trash
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
 

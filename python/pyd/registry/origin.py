@@ -1,0 +1,66 @@
+"""Who may be asked what: the rules that keep credentials and requests where they belong.
+
+- an Authorization header goes to the origin (scheme, host, port) that it was made for, never along a redirect
+to another - from https nothing leads to http - a registry in the world may not send us to this host's
+loopback or link-local addresses (cloud metadata lives at
+  169.254.169.254), by redirect or by token realm
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import httpx
+
+from pyd.errors import RegistryError
+from pyd.registry.settings import is_loopback
+
+
+def origin(url: httpx.URL) -> tuple[str, str, int]:
+    """(scheme, host, port)"""
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
+def check_redirect(source: httpx.URL, target: httpx.URL) -> None:
+    """Raises RegistryError when `target` must not be followed from `source`."""
+    if target.scheme not in ("http", "https") or not target.host:
+        raise RegistryError(f"{source.host} redirects to {_shown(target)}, which is neither http nor https")
+    if source.scheme == "https" and target.scheme != "https":
+        raise RegistryError(f"{source.host} redirects from https to plain http ({target.host}): refused")
+    if origin(source) != origin(target):
+        _check_inward(source, target, "redirects")
+
+
+def check_realm(registry: httpx.URL, realm: httpx.URL) -> None:
+    """Raises RegistryError when credentials for `registry` must not be sent to the token server `realm`."""
+    if realm.scheme not in ("http", "https") or not realm.host:
+        raise RegistryError(f"{registry.host} names an invalid token server {_shown(realm)}")
+    if realm.scheme == "http" and not (registry.scheme == "http" and realm.host == registry.host):
+        raise RegistryError(
+            f"{registry.host} wants credentials sent to {realm.host} over plain http: refused"
+        )
+    if realm.host != registry.host:
+        _check_inward(registry, realm, "sends")
+
+
+def _check_inward(source: httpx.URL, target: httpx.URL, verb: str) -> None:
+    if is_loopback(source.host):
+        return
+    for address in _addresses(target.host):
+        if address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast:
+            raise RegistryError(f"{source.host} {verb} us to {target.host}, an address of this host: refused")
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return []  # then connecting fails as well, with a better message
+    addresses = [ipaddress.ip_address(str(text).partition("%")[0]) for text in found]
+    # ::ffff:127.0.0.1 is loopback too
+    return [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+
+
+def _shown(url: httpx.URL) -> str:
+    return str(url.copy_with(query=None, userinfo=b"") if url.query or url.userinfo else url)[:200]

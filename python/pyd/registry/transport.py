@@ -1,0 +1,263 @@
+"""HTTP to registries: one pool of connections, redirects by hand, retries with back-off. The only room for
+httpx.
+
+Redirects are followed here and not by httpx, because each hop is checked (`origin`) and an Authorization
+header stays with the origin that it was made for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import os
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+
+import httpx
+
+from pyd.errors import Cancelled, RegistryError, Unavailable, from_os_error
+from pyd.registry.origin import check_redirect, origin
+from pyd.registry.settings import Settings, is_loopback
+
+_TIMEOUT = httpx.Timeout(connect=15, read=60, write=30, pool=None)
+_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=60)
+_HEADERS = {"User-Agent": "pyd", "Accept-Encoding": "identity"}
+ATTEMPTS = 6
+_FIRST_PAUSE = 0.2  # seconds; doubled each time
+_LONGEST_PAUSE = 60.0  # a registry that wants more is told to the user instead
+_RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_HOPS = 5
+
+
+class Transport:
+    """May be used by several threads. `close` ends it, `stop` lets everything that waits fail."""
+
+    def __init__(self, settings: Settings, *, tls_verify: bool = True) -> None:
+        self.settings = settings
+        self._tls_verify = tls_verify
+        self._clients: dict[str, httpx.Client] = {}
+        self._lock = threading.Lock()
+        self._open: set[httpx.Response] = set()
+        self._stopped = threading.Event()
+
+    def is_insecure(self, host: str) -> bool:
+        """Whether `host` may be spoken to without verified TLS."""
+        return not self._tls_verify or self.settings.is_insecure(host)
+
+    def small(
+        self,
+        method: str,
+        url: httpx.URL,
+        limit: int,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """(status, body) of one request without redirects; the body has at most `limit` bytes."""
+        for attempt in range(ATTEMPTS):
+            try:
+                response = self._send(method, url, dict(headers or {}), form)
+                with self._tracked(response):
+                    if response.status_code in _RETRIED and attempt + 1 < ATTEMPTS:
+                        self.pause(attempt, response)
+                        continue
+                    return response.status_code, self.body(response, limit)
+            except httpx.TransportError as error:
+                if attempt + 1 == ATTEMPTS or not is_temporary(error):
+                    raise self.unreachable(url, error) from error
+                self.pause(attempt)
+        raise AssertionError("unreachable")
+
+    @contextlib.contextmanager
+    def follow(
+        self, url: httpx.URL, headers: Mapping[str, str], authorization: str | None
+    ) -> Iterator[httpx.Response]:
+        """GET with redirects; the body is not read yet. Raises httpx.TransportError: retrying is the
+        caller's.
+        """
+        home, sent = origin(url), dict(headers)
+        for _ in range(_HOPS + 1):
+            sent.pop("Authorization", None)
+            if authorization and origin(url) == home:
+                sent["Authorization"] = authorization
+            response = self._send("GET", url, sent, None)
+            if response.status_code not in _REDIRECTS:
+                with self._tracked(response):
+                    yield response
+                return
+            response.close()
+            try:
+                target = url.join(response.headers.get("Location", ""))
+            except httpx.InvalidURL:
+                raise RegistryError(f"{url.host} redirects to an invalid address") from None
+            check_redirect(url, target)
+            url = target
+        raise RegistryError(f"{url.host} redirects more than {_HOPS} times")
+
+    def body(self, response: httpx.Response, limit: int) -> bytes:
+        """The rest of the response, at most `limit` bytes; more is an error."""
+        data = bytearray()
+        for chunk in response.iter_raw():
+            data += chunk
+            if len(data) > limit:
+                raise RegistryError(f"{response.url.host} answers with more than {limit} bytes")
+        return bytes(data)
+
+    def pause(self, attempt: int, response: httpx.Response | None = None) -> None:
+        """Wait before the next attempt (0 was the first), as long as the registry asks for if it does."""
+        seconds = _FIRST_PAUSE * 2**attempt * (0.75 + random.random() / 2)  # noqa: S311 - only spreads the load
+        wanted = _retry_after(response) if response is not None else None
+        if wanted is not None:
+            if wanted > _LONGEST_PAUSE:
+                assert response is not None
+                raise Unavailable(
+                    f"{response.url.host} asks to wait {wanted:.0f} seconds (status {response.status_code})",
+                    "try again later, or log in: registries allow more to users whom they know",
+                )
+            seconds = max(wanted, seconds if wanted == 0 else 0)
+        if self._stopped.wait(seconds):
+            raise Cancelled("cancelled")
+
+    def unreachable(self, url: httpx.URL, error: Exception) -> Unavailable:
+        cause = _cause(error)
+        hint = None
+        if "certificate" in cause.lower():
+            hint = (
+                f"put the registry's CA in /etc/docker/certs.d/{_host(url)}/ca.crt, "
+                "or use --tls-verify=false if you trust the network"
+            )
+        elif "wrong version number" in cause.lower() or "record layer failure" in cause.lower():
+            hint = "the server speaks plain http: use --tls-verify=false, or add it to insecure-registries"
+        return Unavailable(f"Get {url.scheme}://{_host(url)}{url.path}: {cause}", hint)
+
+    def stop(self) -> None:
+        """Cut all transfers: a thread that waits for bytes wakes with an error."""
+        self._stopped.set()
+        with self._lock:
+            responses = list(self._open)
+        for response in responses:
+            stream = response.extensions.get("network_stream")
+            connection = stream.get_extra_info("socket") if stream is not None else None
+            if connection is not None:
+                with contextlib.suppress(OSError):
+                    # the plain method: an SSLSocket's own would wait for the peer
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def _send(
+        self, method: str, url: httpx.URL, headers: dict[str, str], form: Mapping[str, str] | None
+    ) -> httpx.Response:
+        if self._stopped.is_set():
+            raise Cancelled("cancelled")
+        client = self._client(url)
+        return client.send(
+            client.build_request(method, url, headers=headers, data=form), stream=True, auth=None
+        )
+
+    @contextlib.contextmanager
+    def _tracked(self, response: httpx.Response) -> Iterator[None]:
+        with self._lock:
+            self._open.add(response)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(response)
+            response.close()
+
+    def _client(self, url: httpx.URL) -> httpx.Client:
+        key = _host(url) if url.scheme == "https" else "http"
+        if url.scheme == "http" and is_loopback(url.host):
+            key = "loopback"
+        with self._lock:
+            client = self._clients.get(key)
+            if client is None:
+                client = httpx.Client(
+                    verify=self._tls(_host(url)) if url.scheme == "https" else False,
+                    # a proxy has no way to our loopback
+                    trust_env=not is_loopback(url.host),
+                    timeout=_TIMEOUT,
+                    limits=_LIMITS,
+                    headers=_HEADERS,
+                    follow_redirects=False,
+                )
+                self._clients[key] = client
+        return client
+
+    def _tls(self, host: str) -> ssl.SSLContext:
+        """Verified by the system's CAs and those of /etc/docker/certs.d/<host>; a client certificate lies
+        there too.
+        """
+        if self.is_insecure(host):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        else:
+            context = ssl.create_default_context()
+        directory = f"/etc/docker/certs.d/{host}"
+        try:
+            names = sorted(os.listdir(directory))
+        except OSError:
+            return context
+        try:
+            for name in names:
+                if name.endswith(".crt") and context.verify_mode != ssl.CERT_NONE:
+                    context.load_verify_locations(f"{directory}/{name}")
+                elif name.endswith(".cert") and f"{name[:-5]}.key" in names:
+                    context.load_cert_chain(f"{directory}/{name}", f"{directory}/{name[:-5]}.key")
+        except ssl.SSLError as error:
+            raise Unavailable(f"the certificates in {directory} cannot be used: {error}") from error
+        except OSError as error:
+            raise from_os_error(error, f"reading {directory}") from error
+        return context
+
+
+def _host(url: httpx.URL) -> str:
+    """host[:port] as people write it."""
+    return url.netloc.decode("ascii")
+
+
+def is_temporary(error: httpx.TransportError) -> bool:
+    """Whether trying again can help: a name that does not exist and a refused port stay as they are."""
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError):
+        return False
+    cause = _root(error)
+    return not isinstance(cause, ssl.SSLError | socket.gaierror | ConnectionRefusedError)
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, httpx.ConnectTimeout):
+        return "connecting timed out"
+    if isinstance(error, httpx.ReadTimeout):
+        return "no answer within 60 seconds"
+    cause = _root(error)
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError | socket.gaierror):
+        return os.strerror(cause.errno).lower()
+    text = str(error) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:300]
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds from the Retry-After header (RFC 9110, section 10.2.3)."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())

@@ -1,0 +1,275 @@
+"""Layers come in: bytes from anywhere -> verified blobs -> unpacked directories -> one transaction.
+
+For one image, in order:
+
+1. `ingest.lock`, shared: the collector keeps its hands off what no row refers to yet
+2. the lock of the first missing layer. Two images that share any missing layer share the first missing one,
+because a
+   chainID names everything below it; so this one lock makes the second process wait, and then find all of it
+3. every missing layer in a pool of threads, each one pass into a directory of its own,
+snapshots/<hex>.tmp-<random> 4. `settle_layer` bottom up, as soon as the layers below are there 5. syncfs,
+then the renames, then their directory, then the rows: whoever is killed before the last step leaves
+   directories without rows, which the collector removes
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pyd import _native
+from pyd.errors import Cancelled, CorruptData, from_os_error
+from pyd.oci.descriptor import Descriptor
+from pyd.oci.digest import Digest, chain_ids
+from pyd.store.content import fsync_dir
+from pyd.store.gc import ingest_lock
+from pyd.store.images import NewImage
+from pyd.store.locks import acquire, exclusive
+from pyd.store.records import now
+from pyd.store.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from pyd.store import Store
+
+WORKERS = 3
+
+
+class Source(Protocol):
+    """Where the bytes of a layer come from."""
+
+    def read(self, layer: Descriptor, offset: int) -> Iterator[bytes]:
+        """The bytes of the blob from `offset` on, in chunks of about 1 MiB. Called from several threads."""
+
+    def stop(self) -> None:
+        """Let every `read` that waits for bytes fail now. Called from another thread, once."""
+
+
+class Watcher(Protocol):
+    """Who is told how the layers get on. Called from several threads."""
+
+    def exists(self, layer: Descriptor) -> None: ...
+
+    def waits(self, layer: Descriptor) -> None: ...
+
+    def fetches(self, layer: Descriptor, progress: _native.Progress) -> None: ...
+
+    def fetched(self, layer: Descriptor) -> None: ...
+
+    def unpacked(self, layer: Descriptor) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    layer: Descriptor
+    diff_id: Digest
+    chain_id: Digest
+    parent: Digest | None
+
+
+def take_in(
+    store: Store,
+    layers: Sequence[Descriptor],
+    diff_ids: Sequence[Digest],
+    source: Source,
+    watcher: Watcher,
+    make_image: Callable[[tuple[Snapshot, ...]], NewImage],
+) -> dict[str, str]:
+    """Bring in all layers (bottom first) that are not here yet, then commit what `make_image` makes of them.
+
+    Returns the references that pointed at another image before (`Images.add`). On an error nothing of it is
+    visible; half-fetched blobs stay for a later try.
+    """
+    if len(layers) != len(diff_ids):
+        raise CorruptData(f"the manifest has {len(layers)} layers, the image config {len(diff_ids)}")
+    chain = chain_ids(diff_ids)
+    plans = [
+        _Plan(layer, diff_id, chain_id, chain[index - 1] if index else None)
+        for index, (layer, diff_id, chain_id) in enumerate(zip(layers, diff_ids, chain, strict=True))
+    ]
+    with _missing(store, plans) as missing:
+        for plan in plans:
+            (watcher.waits if plan in missing else watcher.exists)(plan.layer)
+        work = _Work(store, plans, missing, source, watcher)
+        try:
+            sizes = work.run()
+            known = {
+                plan.chain_id: store.snapshots.get(plan.chain_id) for plan in plans if plan not in missing
+            }
+            snapshots = tuple(
+                known.get(plan.chain_id)
+                or Snapshot(plan.chain_id, plan.diff_id, plan.parent, sizes[plan.chain_id], now())
+                for plan in plans
+            )
+            work.publish()
+            return store.images.add(make_image(snapshots))
+        finally:
+            work.clear()
+
+
+@contextmanager
+def fetching(store: Store) -> Iterator[None]:
+    """Keep the collector away while blobs are stored that no image refers to yet."""
+    fd = acquire(ingest_lock(store), shared=True)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _missing(store: Store, plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:
+    """Those that have to be unpacked, while nobody else unpacks them."""
+    while True:
+        missing = _unknown(store, plans)
+        if not missing:
+            yield []
+            return
+        first = missing[0]
+        with exclusive(f"{store.paths.run_root}/locks/layer-{first.chain_id.hex}", remove=True):
+            missing = _unknown(store, plans)
+            # somebody may have brought it while we waited; then another one is the first, with another lock
+            if missing and missing[0] == first:
+                yield missing
+                return
+
+
+def _unknown(store: Store, plans: Sequence[_Plan]) -> list[_Plan]:
+    known = store.snapshots.known([plan.chain_id for plan in plans])
+    return [plan for plan in plans if plan.chain_id not in known]
+
+
+class _Work:
+    """The unpacking of the missing layers of one image."""
+
+    def __init__(
+        self, store: Store, plans: Sequence[_Plan], missing: Sequence[_Plan], source: Source, watcher: Watcher
+    ) -> None:
+        self._store = store
+        self._plans = plans
+        self._missing = missing
+        self._source = source
+        self._watcher = watcher
+        mark = os.urandom(4).hex()
+        self._tmp = {
+            plan.chain_id: f"{store.paths.snapshots}/{plan.chain_id.hex}.tmp-{mark}" for plan in missing
+        }
+        self._progress = {plan.chain_id: _native.Progress(plan.layer.size) for plan in missing}
+        self._stopped = threading.Event()
+
+    def run(self) -> dict[Digest, int]:
+        """Fetch and unpack; bytes of each layer by chainID."""
+        if not self._missing:
+            return {}
+        self._store.paths.make()
+        pool = ThreadPoolExecutor(WORKERS, "layer")
+        jobs = {plan.chain_id: pool.submit(self._unpack, plan) for plan in self._missing}
+        try:
+            self._settle(jobs)
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return {chain_id: job.result().unpacked_size for chain_id, job in jobs.items()}
+
+    def publish(self) -> None:
+        """Make the directories durable and give them their names."""
+        if not self._missing:
+            return
+        root = self._store.paths.snapshots
+        _native.syncfs(root)
+        for plan in self._missing:
+            final = f"{root}/{plan.chain_id.hex}"
+            # a directory of this name has no row: somebody was killed between his renames and his commit
+            self._store.trash.take(final)
+            os.rename(self._tmp[plan.chain_id], final)
+        fsync_dir(root)
+
+    def clear(self) -> None:
+        """Remove what was not published."""
+        for path in self._tmp.values():
+            if os.path.lexists(path):
+                self._store.trash.take(path)
+
+    def _settle(self, jobs: dict[Digest, Future[_native.UnpackedLayer]]) -> None:
+        below: list[str] = []  # nearest first
+        for plan in self._plans:
+            job = jobs.get(plan.chain_id)
+            if job is None:
+                below.insert(0, self._store.snapshots.path(plan.chain_id))
+                continue
+            _await(job, jobs.values())
+            dest = f"{self._tmp[plan.chain_id]}/fs"
+            _native.settle_layer(job.result(), dest, below)
+            below.insert(0, dest)
+            self._watcher.unpacked(plan.layer)
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        for progress in self._progress.values():
+            progress.cancel()
+        self._source.stop()
+
+    def _unpack(self, plan: _Plan) -> _native.UnpackedLayer:
+        layer, store = plan.layer, self._store
+        if self._stopped.is_set():
+            raise Cancelled("cancelled")
+        dest = f"{self._tmp[plan.chain_id]}/fs"
+        try:
+            os.mkdir(self._tmp[plan.chain_id], 0o700)
+            os.mkdir(dest, 0o755)
+        except OSError as error:
+            raise from_os_error(error, f"making {dest}") from error
+        # the same blob may be wanted by another image in another process, or twice in this one
+        with exclusive(f"{store.paths.run_root}/locks/blob-{layer.digest.hex}", remove=True):
+            if store.content.size(layer.digest) == layer.size:
+                self._watcher.fetched(layer)
+            else:
+                return self._fetch(plan, dest)
+        return _native.unpack_blob(
+            store.content.path(layer.digest),
+            dest,
+            media_type=layer.media_type,
+            diff_id=plan.diff_id,
+            progress=self._progress[plan.chain_id],
+        )
+
+    def _fetch(self, plan: _Plan, dest: str) -> _native.UnpackedLayer:
+        layer, progress = plan.layer, self._progress[plan.chain_id]
+        partial = f"{self._store.paths.ingest}/{layer.digest.hex}.partial"
+        self._watcher.fetches(layer, progress)
+        ingest = _native.LayerIngest(
+            partial,
+            dest,
+            media_type=layer.media_type,
+            digest=layer.digest,
+            size=layer.size,
+            diff_id=plan.diff_id,
+            progress=progress,
+        )
+        try:
+            for chunk in self._source.read(layer, ingest.offset):
+                if self._stopped.is_set():
+                    raise Cancelled("cancelled")
+                ingest.write(chunk)
+            unpacked = ingest.finish()
+        except BaseException:
+            ingest.abort()
+            raise
+        self._store.content.publish(partial, layer.digest)
+        self._watcher.fetched(layer)
+        return unpacked
+
+
+def _await(job: Future[_native.UnpackedLayer], jobs: Iterable[Future[_native.UnpackedLayer]]) -> None:
+    """Wait for `job`, but not longer than until any of `jobs` fails: its error is the one to tell."""
+    pending = set(jobs)
+    while not job.done():
+        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+        for other in done:
+            other.result()
