@@ -1,1 +1,33 @@
+//! Bytes <-> directories: layers of container images, unpacked in one pass and verified, without ever leaving the
+//! directory they are for. The files are named for the way of a byte: `ingest` takes it from the registry, `pipeline`
+//! carries it through `compression`, `source` and `tar` to `extract`; `settle` then joins layers.
 #![forbid(unsafe_code)]
+
+mod compression;
+mod digest;
+mod error;
+mod extract;
+mod ingest;
+mod listing;
+mod metadata;
+mod name;
+mod overlay;
+mod pipe;
+mod pipeline;
+mod progress;
+mod remove;
+mod rights;
+mod settle;
+mod source;
+pub mod tar;
+mod tree;
+mod usage;
+
+pub use digest::{Digest, Hasher, hash_file};
+pub use error::{Error, Result};
+pub use extract::Unsettled;
+pub use ingest::{Expected, LayerIngest, UnpackedLayer, unpack_blob};
+pub use progress::Progress;
+pub use remove::remove_tree;
+pub use settle::settle_layer;
+pub use usage::{Usage, tree_usage};

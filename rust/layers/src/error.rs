@@ -1,0 +1,79 @@
+//! What can go wrong with a layer, in the classes that the caller treats differently.
+use nix::errno::Errno;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes are not what they claim to be: hostile or damaged. Fetching them again may help, keeping them not.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The bytes are whole, and not those that the descriptor names.
+    #[error("{0}")]
+    Mismatch(String),
+    /// The transfer ended early; what came is good for a resume.
+    #[error("{0}")]
+    Cut(String),
+    #[error("{op} {path}: {}", .errno.desc())]
+    Kernel {
+        op: &'static str,
+        path: String,
+        errno: Errno,
+    },
+    #[error("cancelled")]
+    Cancelled,
+    #[error("{0}")]
+    Unsupported(String),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Error {
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::Corrupt(message.into())
+    }
+
+    pub fn kernel(op: &'static str, path: &[u8], errno: Errno) -> Self {
+        Self::Kernel {
+            op,
+            path: show(path),
+            errno,
+        }
+    }
+
+    pub fn io(op: &'static str, path: &[u8], error: &std::io::Error) -> Self {
+        Self::kernel(
+            op,
+            path,
+            Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)),
+        )
+    }
+
+    /// Whether the same bytes can never succeed, so that a partial of them is worth nothing.
+    pub fn condemns_bytes(&self) -> bool {
+        matches!(
+            self,
+            Self::Corrupt(_) | Self::Mismatch(_) | Self::Unsupported(_)
+        )
+    }
+}
+
+/// A name from an archive for a message: control characters (a terminal would obey them) and bad UTF-8 made visible,
+/// bounded in length.
+pub fn show(name: &[u8]) -> String {
+    const LONGEST: usize = 200;
+    let text = String::from_utf8_lossy(name);
+    let mut shown = String::with_capacity(text.len().min(LONGEST) + 3);
+    for character in text.chars() {
+        if shown.len() >= LONGEST {
+            shown.push_str("...");
+            break;
+        }
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}

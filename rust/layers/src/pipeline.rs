@@ -1,0 +1,153 @@
+//! The pass over a layer, three threads wide: the caller takes in (and hashes) the bytes as stored, the second thread
+//! undoes the compression, the third hashes the tar and makes the files. Inflating is the slowest of the three, so it
+//! has a thread for itself.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use pyd_sys::landlock;
+
+use crate::compression::{Compression, decompress};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+use crate::extract::{Extractor, Unsettled};
+use crate::pipe::{Chunk, ChunkReceiver, ChunkSender, pipe};
+use crate::progress::Progress;
+use crate::source::Source;
+use crate::tar::Reader;
+
+const STORED_CHUNK: usize = 256 << 10;
+/// Fits the caches of two cores, yet a file of usual size lies in one chunk and is written with one call.
+const PLAIN_CHUNK: usize = 512 << 10;
+const CHUNKS: usize = 6;
+
+/// What the pass found, before the caller compares it with what was promised.
+pub struct Extracted {
+    pub diff_id: Digest,
+    pub size: u64,
+    pub entries: u64,
+    pub unsettled: Unsettled,
+}
+
+pub struct Pipeline {
+    sender: ChunkSender,
+    chunk: Option<Chunk>,
+    /// None after the first error.
+    threads: Option<Threads>,
+}
+
+struct Threads {
+    decompress: JoinHandle<Result<bool>>,
+    extract: JoinHandle<Result<Extracted>>,
+}
+
+impl Pipeline {
+    /// `dest`: an existing, empty directory.
+    pub fn start(
+        dest: &Path,
+        compression: Option<Compression>,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
+        let (sender, stored) = pipe(STORED_CHUNK, CHUNKS);
+        let (plain_in, plain_out) = pipe(PLAIN_CHUNK, CHUNKS);
+        let dest = dest.to_path_buf();
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        let no_thread =
+            |error: std::io::Error| Error::io("clone", b"a thread for unpacking", &error);
+        let extract = thread("pyd-extract")
+            .spawn(move || extract(dest, plain_out, progress))
+            .map_err(no_thread)?;
+        let decompress = thread("pyd-inflate")
+            .spawn(move || decompress(compression, &stored, plain_in))
+            .map_err(no_thread)?;
+        Ok(Self {
+            sender,
+            chunk: None,
+            threads: Some(Threads {
+                decompress,
+                extract,
+            }),
+        })
+    }
+
+    /// Takes bytes in; waits while the threads are behind.
+    pub fn push(&mut self, mut data: &[u8]) -> Result<()> {
+        while !data.is_empty() {
+            let mut chunk = match self.chunk.take() {
+                Some(chunk) => chunk,
+                None => match self.sender.empty() {
+                    Ok(chunk) => chunk,
+                    Err(_) => return Err(self.why_hung_up()),
+                },
+            };
+            let taken = chunk.extend(data);
+            data = &data[taken..];
+            if chunk.room() > 0 {
+                self.chunk = Some(chunk);
+            } else if self.sender.send(chunk).is_err() {
+                return Err(self.why_hung_up());
+            }
+        }
+        Ok(())
+    }
+
+    /// All bytes are in: let the threads finish.
+    pub fn finish(mut self) -> Result<Extracted> {
+        if let Some(last) = self.chunk.take() {
+            // The threads say why, should they be gone.
+            let _ = self.sender.send(last);
+        }
+        drop(self.sender);
+        self.threads.map_or(Err(Error::Cancelled), Threads::join)
+    }
+
+    /// Let the threads end early, whatever they find.
+    pub fn abort(self) {
+        drop(self.chunk);
+        drop(self.sender);
+        if let Some(threads) = self.threads {
+            let _ = threads.join();
+        }
+    }
+
+    fn why_hung_up(&mut self) -> Error {
+        match self.threads.take().map(Threads::join) {
+            Some(Err(error)) => error,
+            Some(Ok(_)) | None => Error::Cancelled,
+        }
+    }
+}
+
+impl Threads {
+    fn join(self) -> Result<Extracted> {
+        let decompressed = self.decompress.join();
+        let extracted = self.extract.join();
+        match (decompressed, extracted) {
+            (Err(panic), _) | (_, Err(panic)) => std::panic::resume_unwind(panic),
+            // The decompressor's error is the cause of what the extractor then saw; a hang-up is the effect.
+            (Ok(Err(error)), _) => Err(error),
+            (Ok(Ok(_)), Ok(extracted)) => extracted,
+        }
+    }
+}
+
+fn extract(dest: PathBuf, input: ChunkReceiver, progress: Arc<Progress>) -> Result<Extracted> {
+    let mut hasher = Hasher::default();
+    let mut extractor = Extractor::new(&dest)?;
+    // A second wall around what hostile names could do. Where the kernel has none the first one stands alone.
+    let _ = landlock::write_only_beneath(std::os::fd::AsFd::as_fd(extractor.tree().root()));
+    let mut reader = Reader::new(Source::new(input, &mut hasher, progress));
+    while let Some(entry) = reader.next_entry()? {
+        extractor.apply(&entry, &mut reader)?;
+    }
+    let entries = reader.entries();
+    let size = extractor.size();
+    reader.drain()?;
+    let unsettled = extractor.finish()?;
+    Ok(Extracted {
+        diff_id: hasher.finish(),
+        size,
+        entries,
+        unsettled,
+    })
+}
