@@ -1,5 +1,5 @@
 //! Names in a directory.
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::dir::{Dir, Type};
 use nix::fcntl::OFlag;
