@@ -1,36 +1,202 @@
 //! Control groups of one container: made, joined, limited, measured, frozen, killed and removed.
+//!
+//! Hierarchies of v1, v2 and both at once are found at run time ([`layout`]). On a hybrid machine the limits are set on
+//! v1, while membership, freezing and killing go through a v2 directory: only v2 can start a process in its group
+//! (CLONE_INTO_CGROUP) and kill a group as one.
+//!
+//! A hierarchy that cannot be used is left out ([`Cgroup::skipped`]); a limit that needs it is an error.
+
+mod blkio;
+mod cpu;
+mod cpuset;
+mod device_program;
+mod devices;
+mod directory;
+mod freezer;
+mod hugetlb;
+mod info;
+mod layout;
+mod members;
+mod memory;
+mod network;
+mod oom;
+mod pids;
+mod place;
+mod rdma;
+mod stats;
+mod unified;
+mod v2;
+
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::unistd::write;
 use oci_spec::runtime::LinuxResources;
 
-use crate::error::Result;
+pub use cpu::weight_of_shares;
+pub use info::{Info, info};
+pub use layout::{Hierarchy, Layout, Mode};
+pub use stats::{Blkio, BlkioEntry, Cpu, CpuUsage, Memory, Pids, Stats, Throttling};
 
-pub mod stats;
-
-pub use stats::Stats;
+use self::devices::Group;
+use self::directory::Dir;
+use self::place::{Places, V1};
+use crate::error::{Error, Result, describe};
 
 /// The directories of one container in every mounted hierarchy.
 #[derive(Debug)]
 pub struct Cgroup {
+    places: Places,
+    /// `cgroup.procs` of each v1 directory, in the order of `places.v1`.
     join: Vec<OwnedFd>,
 }
 
 impl Cgroup {
-    /// Makes the directory `path` (as `/pyd/<id>`) in every hierarchy and sets the limits.
+    /// Makes the directory `path` in every hierarchy and sets the limits. On an error nothing is left behind.
+    ///
+    /// An absolute path (`/pyd/<id>`) counts from the mount point of each hierarchy, a relative one from the group
+    /// that this process is in.
     pub fn create(path: &str, resources: Option<&LinuxResources>) -> Result<Cgroup> {
-        let _ = (path, resources);
-        Ok(Cgroup { join: Vec::new() })
+        check(path)?;
+        let layout = Layout::detect()?;
+        let mut group = Cgroup {
+            places: Places::default(),
+            join: Vec::new(),
+        };
+        let made = group
+            .make(&layout, path, resources)
+            .and_then(|()| resources.map_or(Ok(()), |wanted| group.limit(wanted, Group::New)));
+        if let Err(error) = made {
+            let _ = group.remove();
+            return Err(error);
+        }
+        Ok(group)
     }
 
-    /// Opens the directories that exist for `path`.
+    /// Opens the directories that exist for `path`; there may be none.
     pub fn load(path: &str) -> Result<Cgroup> {
-        Self::create(path, None)
+        check(path)?;
+        let layout = Layout::detect()?;
+        let failed = |errno| Error::at("cgroup", "open", path, errno);
+        let mut places = Places::default();
+        let mut join = Vec::new();
+        for hierarchy in &layout.v1 {
+            if let Some(dir) = Dir::open(hierarchy, path).map_err(failed)? {
+                // Only a process that is going to add members needs to be allowed to.
+                if let Ok(procs) = dir.open_procs() {
+                    join.push(procs);
+                }
+                places.v1.push(V1 {
+                    controllers: hierarchy.controllers.clone(),
+                    dir,
+                });
+            }
+        }
+        if let Some(hierarchy) = &layout.v2 {
+            places.v2 = v2::open(hierarchy, path).map_err(failed)?;
+        }
+        Ok(Cgroup { places, join })
     }
 
-    /// The v2 directory, for CLONE_INTO_CGROUP. None where no v2 hierarchy is mounted.
+    fn make(
+        &mut self,
+        layout: &Layout,
+        path: &str,
+        resources: Option<&LinuxResources>,
+    ) -> Result<()> {
+        for hierarchy in &layout.v1 {
+            match make_v1(hierarchy, path) {
+                Ok((dir, procs)) => {
+                    self.places.v1.push(V1 {
+                        controllers: hierarchy.controllers.clone(),
+                        dir,
+                    });
+                    self.join.push(procs);
+                }
+                Err(errno) => self.skip_or_fail(&hierarchy.controllers, hierarchy, path, errno)?,
+            }
+        }
+        if let Some(hierarchy) = &layout.v2 {
+            match v2::create(hierarchy, path, v2::wanted(layout, resources)) {
+                Ok((group, refused)) => {
+                    self.places.v2 = Some(group);
+                    self.places.skipped.extend(refused);
+                }
+                Err(errno) => self.skip_or_fail(&hierarchy.controllers, hierarchy, path, errno)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// No permission is what a rootless user or a container without a writable cgroup mount meets: such hierarchies are
+    /// left out. Anything else is a real failure.
+    fn skip_or_fail(
+        &mut self,
+        controllers: &[String],
+        hierarchy: &Hierarchy,
+        path: &str,
+        errno: Errno,
+    ) -> Result<()> {
+        if matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS) {
+            let reason = describe(errno);
+            self.places
+                .skipped
+                .extend(controllers.iter().map(|name| format!("{name}: {reason}")));
+            return Ok(());
+        }
+        let full = format!(
+            "{}/{}",
+            hierarchy.mountpoint.display(),
+            directory::resolve(hierarchy, path)
+        );
+        let error = Error::at("cgroup", "mkdir", full, errno);
+        Err(match errno {
+            Errno::EBUSY => error.hint("another container uses this control group"),
+            Errno::ENOSPC | Errno::EAGAIN => {
+                error.hint("the limit of control groups is reached (cgroup.max.descendants)")
+            }
+            _ => error,
+        })
+    }
+
+    fn limit(&self, wanted: &LinuxResources, group: Group) -> Result<()> {
+        let places = &self.places;
+        if let Some(rules) = wanted.devices() {
+            devices::apply(places, rules, group)?;
+        }
+        if let Some(memory) = wanted.memory() {
+            memory::apply(places, memory)?;
+        }
+        if let Some(cpu) = wanted.cpu() {
+            cpu::apply(places, cpu)?;
+            cpuset::apply(places, cpu)?;
+        }
+        if let Some(pids) = wanted.pids() {
+            pids::apply(places, pids)?;
+        }
+        if let Some(io) = wanted.block_io() {
+            blkio::apply(places, io)?;
+        }
+        if let Some(limits) = wanted.hugepage_limits() {
+            hugetlb::apply(places, limits)?;
+        }
+        if let Some(limits) = wanted.rdma() {
+            rdma::apply(places, limits)?;
+        }
+        if let Some(network) = wanted.network() {
+            network::apply(places, network)?;
+        }
+        // Last: the file names of v2 are the most precise way to say a thing.
+        if let Some(unified) = wanted.unified() {
+            unified::apply(places, unified)?;
+        }
+        Ok(())
+    }
+
+    /// The v2 directory, for CLONE_INTO_CGROUP. None where no v2 hierarchy can be used.
     pub fn init_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.places.v2.as_ref().map(|group| group.dir.fd())
     }
 
     /// The v1 `cgroup.procs` files, open for writing: the child writes "0", or the parent the child's pid.
@@ -38,57 +204,165 @@ impl Cgroup {
         &self.join
     }
 
+    /// Closes what [`Self::join_fds`] gives, once nobody will join any more.
+    pub fn close_join_fds(&mut self) {
+        self.join.clear();
+    }
+
+    /// Moves a process into the v1 groups: the whole of it for one that was cloned into [`Self::init_fd`].
+    pub fn add_v1(&self, pid: i32) -> Result<()> {
+        let text = pid.to_string();
+        for (index, procs) in self.join.iter().enumerate() {
+            write(procs, text.as_bytes()).map_err(|errno| {
+                let label = self
+                    .places
+                    .v1
+                    .get(index)
+                    .map_or("", |group| &group.dir.label);
+                join_error(label, pid, errno)
+            })?;
+        }
+        Ok(())
+    }
+
     /// Moves a process into every hierarchy, v2 included.
     pub fn add(&self, pid: i32) -> Result<()> {
-        let _ = pid;
-        Ok(())
+        if let Some(group) = &self.places.v2 {
+            group
+                .dir
+                .write("cgroup.procs", &pid.to_string())
+                .map_err(|errno| join_error(&group.dir.label, pid, errno))?;
+        }
+        self.add_v1(pid)
     }
 
     /// Changes the limits that are given, leaves the others.
     pub fn update(&self, resources: &LinuxResources) -> Result<()> {
-        let _ = resources;
-        Ok(())
+        self.limit(resources, Group::Running)
     }
 
+    /// Stops every process; returns when they stand still.
     pub fn freeze(&self) -> Result<()> {
-        Ok(())
+        freezer::freeze(&self.places)
     }
 
     pub fn thaw(&self) -> Result<()> {
-        Ok(())
+        freezer::thaw(&self.places)
     }
 
-    /// Sends a signal to every process of the group and of the groups below it.
+    /// Whether the group is frozen or being frozen, by whomever.
+    pub fn is_frozen(&self) -> bool {
+        freezer::is_frozen(&self.places)
+    }
+
+    /// Sends a signal to every process of the group and of the groups below it. To frozen ones it is delivered when
+    /// they are thawed, except SIGKILL, which is [`Self::kill_all`].
     pub fn signal_all(&self, signal: Signal) -> Result<()> {
-        let _ = signal;
-        Ok(())
+        members::signal_all(&self.places, signal)
     }
 
-    /// Kills every process, frozen ones too.
+    /// Kills every process, frozen ones too. Does not wait for them.
     pub fn kill_all(&self) -> Result<()> {
-        Ok(())
+        members::kill_all(&self.places)
     }
 
+    /// Host pids of the group and of the groups below it.
     pub fn pids(&self) -> Result<Vec<i32>> {
-        Ok(Vec::new())
+        members::pids(&self.places)
     }
 
     pub fn stats(&self) -> Result<Stats> {
-        Ok(Stats::default())
+        Ok(stats::collect(&self.places))
     }
 
     /// How many processes the kernel's OOM killer has killed here.
     pub fn oom_kills(&self) -> u64 {
-        0
+        oom::kills(&self.places)
     }
 
-    /// Becomes readable when the kernel's OOM killer may have run here.
+    /// Becomes readable when the kernel's OOM killer may have run here. Does not change what that killer does.
     pub fn oom_event_fd(&self) -> Option<OwnedFd> {
-        None
+        oom::event_fd(&self.places)
     }
 
-    /// Removes the directories, waiting for exiting processes, then the parent when empty.
-    pub fn remove(&self) -> Result<()> {
-        Ok(())
+    /// Controllers that could not be used, with the reason: `memory: permission denied`.
+    pub fn skipped(&self) -> &[String] {
+        &self.places.skipped
     }
+
+    /// Whether any directory of this container exists.
+    pub fn exists(&self) -> bool {
+        !self.places.v1.is_empty() || self.places.v2.is_some()
+    }
+
+    /// Removes the directories, waiting for exiting processes, then each empty parent that pyd made.
+    ///
+    /// Goes on after a failure and gives the first one.
+    pub fn remove(&self) -> Result<()> {
+        let v2 = self.places.v2.iter().map(|group| &group.dir);
+        let all = v2.chain(self.places.v1.iter().map(|group| &group.dir));
+        all.map(Dir::remove).fold(Ok(()), Result::and)
+    }
+}
+
+/// Kills what is in the group and removes it: what a sweeper does for a container whose monitor is gone.
+pub fn destroy(path: &str) -> Result<()> {
+    let group = Cgroup::load(path)?;
+    if group.exists() {
+        group.kill_all()?;
+        group.remove()?;
+    }
+    Ok(())
+}
+
+fn make_v1(hierarchy: &Hierarchy, path: &str) -> nix::Result<(Dir, OwnedFd)> {
+    let cpuset = hierarchy.controllers.iter().any(|name| name == "cpuset");
+    let dir = Dir::create(hierarchy, path, &mut |root, parent| {
+        if cpuset {
+            cpuset::prepare_parent(root, parent)?;
+        }
+        Ok(())
+    })?;
+    let finished = (|| {
+        if cpuset {
+            cpuset::prepare_leaf(&dir, &directory::resolve(hierarchy, path))?;
+        }
+        dir.open_procs()
+    })();
+    match finished {
+        Ok(procs) => Ok((dir, procs)),
+        Err(errno) => {
+            // Also what a mount point hidden under another file system comes to.
+            let _ = dir.remove();
+            Err(errno)
+        }
+    }
+}
+
+fn join_error(label: &str, pid: i32, errno: Errno) -> Error {
+    let error = Error::at("cgroup", "write", format!("{label}/cgroup.procs"), errno).context(
+        format_args!("cannot move process {pid} into its control group"),
+    );
+    match errno {
+        Errno::ENOSPC => error.hint("the cpuset has no CPU or no memory node"),
+        Errno::EBUSY => error.hint("the group has controllers enabled for groups below it"),
+        Errno::EINVAL => {
+            error.hint("a real-time process needs a real-time budget (cpu.rt_runtime_us)")
+        }
+        _ => error,
+    }
+}
+
+/// The path comes from a spec and is joined to a mount point.
+fn check(path: &str) -> Result<()> {
+    let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
+    if parts.peek().is_none()
+        || parts.any(|part| part == "." || part == "..")
+        || path.contains('\0')
+    {
+        return Err(Error::invalid(format!(
+            "\"{path}\" is not the path of a control group"
+        )));
+    }
+    Ok(())
 }

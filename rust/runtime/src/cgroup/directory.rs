@@ -1,0 +1,325 @@
+//! One group of one hierarchy: a directory of the kernel, held by descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::dir::{Dir as Listing, Type};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
+
+use super::layout::Hierarchy;
+use crate::error::{Error, Result};
+
+/// Marks the parent directories that pyd made itself, and so may remove: one that the user made (`--cgroup-parent`)
+/// carries limits that must outlive the last container in it.
+const MADE_BY_PYD: &std::ffi::CStr = c"trusted.pyd.made";
+
+/// How long exiting processes may keep a directory busy.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The directory of one container in one hierarchy.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    /// The mount point.
+    root: OwnedFd,
+    /// From the mount point, without a leading slash.
+    path: String,
+    fd: OwnedFd,
+    /// Absolute, for messages.
+    pub(crate) label: String,
+}
+
+/// The group below the mount point that `path` means: absolute from the mount point, relative from the own group.
+pub(crate) fn resolve(hierarchy: &Hierarchy, path: &str) -> String {
+    let full = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("{}/{path}", hierarchy.own)
+    };
+    full.split('/')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+impl Dir {
+    /// Makes the directory, and the missing ones above it. `prepare` is called for each parent that was made, from the
+    /// top, with the hierarchy's root and the parent's path.
+    pub(crate) fn create(
+        hierarchy: &Hierarchy,
+        path: &str,
+        prepare: &mut dyn FnMut(BorrowedFd<'_>, &str) -> nix::Result<()>,
+    ) -> nix::Result<Dir> {
+        let root = open(
+            &hierarchy.mountpoint,
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        let path = resolve(hierarchy, path);
+        let mode = Mode::from_bits_truncate(0o755);
+        // Another container's end may remove the common parent between two steps of this one's start: start over.
+        for _ in 0..100 {
+            match mkdirat(&root, path.as_str(), mode) {
+                Ok(()) => {}
+                Err(Errno::ENOENT) => match make_parents(root.as_fd(), &path, mode, prepare) {
+                    Ok(()) | Err(Errno::ENOENT) => continue,
+                    Err(errno) => return Err(errno),
+                },
+                // Left over from a start that was killed: its limits are not ours. A used one answers EBUSY.
+                Err(Errno::EEXIST) => {
+                    match unlinkat(&root, path.as_str(), UnlinkatFlags::RemoveDir) {
+                        Ok(()) | Err(Errno::ENOENT) => continue,
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                Err(errno) => return Err(errno),
+            }
+            return Self::open_at(hierarchy, root, path);
+        }
+        Err(Errno::EBUSY)
+    }
+
+    /// Opens the directory if it exists.
+    pub(crate) fn open(hierarchy: &Hierarchy, path: &str) -> nix::Result<Option<Dir>> {
+        let root = open(
+            &hierarchy.mountpoint,
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        match Self::open_at(hierarchy, root, resolve(hierarchy, path)) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn open_at(hierarchy: &Hierarchy, root: OwnedFd, path: String) -> nix::Result<Dir> {
+        let fd = openat(
+            &root,
+            path.as_str(),
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        let label = format!("{}/{path}", hierarchy.mountpoint.display());
+        Ok(Dir {
+            root,
+            path,
+            fd,
+            label,
+        })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn parent(&self) -> Option<&str> {
+        self.path.rsplit_once('/').map(|(parent, _)| parent)
+    }
+
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// `cgroup.procs`, for as many writes as there are processes to move.
+    pub(crate) fn open_procs(&self) -> nix::Result<OwnedFd> {
+        openat(
+            &self.fd,
+            "cgroup.procs",
+            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+    }
+
+    pub(crate) fn write(&self, file: &str, value: &str) -> nix::Result<()> {
+        write_at(self.fd(), file, value)
+    }
+
+    pub(crate) fn read(&self, file: &str) -> nix::Result<String> {
+        read_at(self.fd(), file)
+    }
+
+    /// One setting of the user's: a refusal becomes a sentence.
+    pub(crate) fn set(&self, file: &str, value: &str) -> Result<()> {
+        self.write(file, value)
+            .map_err(|errno| self.refused(file, value, errno))
+    }
+
+    pub(crate) fn refused(&self, file: &str, value: &str, errno: Errno) -> Error {
+        let path = format!("{}/{file}", self.label);
+        let error = Error::at("cgroup", "write", &path, errno)
+            .context(format_args!("cannot set {file} to \"{value}\""));
+        match errno {
+            Errno::ENOENT => error.hint("this kernel has no such setting: leave the option out"),
+            Errno::EINVAL | Errno::ERANGE => {
+                error.hint("the kernel does not take this value: is it out of range, or above the parent's limit?")
+            }
+            Errno::EACCES | Errno::EPERM | Errno::EROFS => {
+                error.hint("the control group is not writable for this user: run as root or get it delegated")
+            }
+            Errno::EBUSY => error.hint("the value is below what is in use now"),
+            Errno::ENODEV | Errno::ENXIO => error.hint("there is no such device, or its driver has no support for this limit"),
+            _ => error,
+        }
+    }
+
+    /// Names of the groups directly below.
+    pub(crate) fn children(&self) -> Vec<String> {
+        children_at(self.fd())
+    }
+
+    pub(crate) fn child(&self, name: &str) -> nix::Result<Dir> {
+        let root = self.fd.try_clone().map_err(|_| Errno::EMFILE)?;
+        let fd = openat(
+            &root,
+            name,
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        Ok(Dir {
+            root,
+            path: name.to_owned(),
+            fd,
+            label: format!("{}/{name}", self.label),
+        })
+    }
+
+    /// Removes the directory and those below it, waiting for processes that are still exiting; then the parent, if
+    /// pyd made it and nothing is in it.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let until = Instant::now() + REMOVAL_PATIENCE;
+        remove_tree(self.root.as_fd(), &self.path, until).map_err(|errno| {
+            Error::at("cgroup", "rmdir", &self.label, errno).hint("processes are still in it")
+        })?;
+        if let Some(parent) = self.parent() {
+            let made_here = openat(
+                &self.root,
+                parent,
+                OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )
+            .is_ok_and(|fd| {
+                // Where such marks cannot be set (rootless), an empty parent is taken for ours.
+                !matches!(
+                    pyd_sys::xattr::fget(fd.as_fd(), MADE_BY_PYD),
+                    Err(Errno::ENODATA)
+                )
+            });
+            if made_here {
+                // Busy with another container, or already gone: both are fine.
+                let _ = unlinkat(&self.root, parent, UnlinkatFlags::RemoveDir);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make_parents(
+    root: BorrowedFd<'_>,
+    path: &str,
+    mode: Mode,
+    prepare: &mut dyn FnMut(BorrowedFd<'_>, &str) -> nix::Result<()>,
+) -> nix::Result<()> {
+    for (end, _) in path.match_indices('/') {
+        let parent = &path[..end];
+        match mkdirat(root, parent, mode) {
+            Ok(()) => {
+                let fd = openat(
+                    root,
+                    parent,
+                    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                    Mode::empty(),
+                )?;
+                // Without the privilege the parent simply stays unmarked.
+                let _ = pyd_sys::xattr::fset(fd.as_fd(), MADE_BY_PYD, b"1");
+                prepare(root, parent)?;
+            }
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(root: BorrowedFd<'_>, path: &str, until: Instant) -> nix::Result<()> {
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match unlinkat(root, path, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY) if Instant::now() < until => {}
+            Err(errno) => return Err(errno),
+        }
+        // Busy because of groups below (a container that manages its own), or of processes that are exiting.
+        if let Ok(fd) = openat(
+            root,
+            path,
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
+            for child in children_at(fd.as_fd()) {
+                remove_tree(fd.as_fd(), &child, until)?;
+            }
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn children_at(dir: BorrowedFd<'_>) -> Vec<String> {
+    // A new open file: the listing's position must not be shared.
+    let Ok(listing) = Listing::openat(
+        dir,
+        ".",
+        OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    ) else {
+        return Vec::new();
+    };
+    listing
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.file_type() == Some(Type::Directory))
+        .filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned))
+        .filter(|name| name != "." && name != "..")
+        .collect()
+}
+
+pub(crate) fn write_at(dir: BorrowedFd<'_>, file: &str, value: &str) -> nix::Result<()> {
+    let fd = openat(dir, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    // The kernel parses a setting per write(2): it must go in one piece.
+    loop {
+        match write(&fd, value.as_bytes()) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+pub(crate) fn read_at(dir: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
+    let fd = openat(dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match read(&fd, &mut chunk) {
+            Ok(0) => return String::from_utf8(text).map_err(|_| Errno::EILSEQ),
+            Ok(n) => text.extend_from_slice(&chunk[..n]),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Whether the group has this file.
+pub(crate) fn has(dir: &Dir, file: &str) -> bool {
+    nix::unistd::faccessat(
+        &dir.fd,
+        file,
+        nix::unistd::AccessFlags::F_OK,
+        AtFlags::empty(),
+    )
+    .is_ok()
+}
