@@ -177,7 +177,7 @@ class Pyd(CommandLine):
 
     def prepare(self) -> None:
         script = Path(sys.executable).parent / "pyd"
-        self.base = (str(script),) if script.exists() else (sys.executable, "-m", "pyd")
+        self.base = (str(script),) if script.exists() else (sys.executable, "-m", "pyd.cli.main")
         self.environment.update(
             PYD_DATA_ROOT=str(self.work / "data"),
             PYD_RUN_ROOT=str(self.work / "run"),

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,16 @@ def engines(names: list[str], work: str | None) -> Iterator[list[Engine]]:
         for engine in ready:
             engine.close()
         shutil.rmtree(directory, ignore_errors=True)
+        _remove_cgroups()
+
+
+def _remove_cgroups() -> None:
+    """The peers leave their (empty) parent cgroups behind."""
+    for hierarchy in [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")]:
+        for parent in [*hierarchy.glob("pyd-bench-*"), hierarchy / "docker", hierarchy / "libpod_parent"]:
+            for directory in [*sorted(parent.rglob("*/"), reverse=True), parent]:
+                with suppress(OSError):  # absent, or in use by somebody else
+                    directory.rmdir()
 
 
 def interleave(

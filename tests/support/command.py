@@ -19,7 +19,7 @@ from typing import Any
 def executable() -> list[str]:
     """The command beside this interpreter, or the module when pyd runs from a source tree."""
     script = Path(sys.executable).parent / "pyd"
-    return [str(script)] if script.exists() else [sys.executable, "-m", "pyd"]
+    return [str(script)] if script.exists() else [sys.executable, "-m", "pyd.cli.main"]
 
 
 @dataclass(frozen=True)
