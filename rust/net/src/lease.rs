@@ -4,38 +4,93 @@ use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
 use crate::network::Network;
+use crate::proxy::Proxy;
+use crate::socket::Kernel;
+use crate::{bridge, nft, reserve, sandbox};
 
 /// Reserved host ports, NAT entries and forwarded connections of one container.
 #[derive(Debug)]
 pub struct Lease {
     /// One sentence for each thing that this host cannot give.
     pub warnings: Vec<String>,
+    bridge: String,
+    container_id: String,
+    published: bool,
+    proxy: Option<Proxy>,
 }
 
 /// Attach the network namespace of `netns_pid` to the bridge as `eth0` and publish its ports.
-pub fn setup(network: &Network, _netns_pid: i32, _container_id: &str) -> Result<Lease> {
+///
+/// On failure the host is as before, but for the veth, that the namespace takes along when its last process ends.
+pub fn setup(network: &Network, netns_pid: i32, container_id: &str) -> Result<Lease> {
     network.validate()?;
+    let mut warnings = Vec::new();
+    // First what most often fails, while there is nothing yet to undo.
+    let listeners = reserve::reserve(network, container_id)?;
+    let proxy = match listeners.is_empty() {
+        true => None,
+        false => Some(Proxy::new(listeners)?),
+    };
+    let mut kernel = Kernel::route()?;
+    let index = bridge::ensure(&mut kernel, &network.bridge, network.mtu, &mut warnings)?;
+    sandbox::connect(&mut kernel, network, index, netns_pid, container_id)?;
+    // Last, so that a port answers only when there is somebody to answer.
+    let published = match translate(network, container_id) {
+        Ok(()) => true,
+        Err(error) => {
+            warnings.push(format!(
+                "no NAT on this host, so containers reach this host only and published ports go through a proxy that hides \
+                 the client's address: {error}"
+            ));
+            false
+        }
+    };
     Ok(Lease {
-        warnings: Vec::new(),
+        warnings,
+        bridge: network.bridge.name.clone(),
+        container_id: container_id.to_owned(),
+        published: published && !network.ports.is_empty(),
+        proxy,
     })
+}
+
+fn translate(network: &Network, container_id: &str) -> Result<()> {
+    let mut kernel = Kernel::netfilter()?;
+    nft::ensure_table(&mut kernel, &network.bridge)?;
+    nft::publish(&mut kernel, network, container_id)
 }
 
 impl Lease {
     /// One descriptor to poll for reading (an epoll of its own), `None` when no port is published.
     pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.proxy.as_ref().map(Proxy::poll_fd)
     }
 
     /// Do what is ready on [`Lease::poll_fd`]: accept, forward, expire. Never blocks, starts no thread.
-    pub fn serve(&mut self) {}
+    pub fn serve(&mut self) {
+        if let Some(proxy) = &mut self.proxy {
+            proxy.serve();
+        }
+    }
 
-    /// Take the NAT entries away and release the host ports. Safe to call twice.
+    /// Take the NAT entries away, then release the host ports, so that no other container can get a port that still
+    /// leads here. Safe to call twice; on an error the ports are free all the same.
     pub fn teardown(&mut self) -> Result<()> {
-        Ok(())
+        let withdrawn = match self.published {
+            true => Kernel::netfilter().and_then(|mut kernel| {
+                nft::withdraw(&mut kernel, &self.bridge, &self.container_id)
+            }),
+            false => Ok(()),
+        };
+        self.published = false;
+        self.proxy = None;
+        withdrawn
     }
 }
 
 /// Remove what a container left in the host's network when its shim was killed. Nothing left is no error.
-pub fn forget(_container_id: &str) -> Result<()> {
-    Ok(())
+pub fn forget(container_id: &str) -> Result<()> {
+    let ports = nft::forget(container_id);
+    let link = sandbox::disconnect(container_id);
+    ports.and(link)
 }

@@ -5,25 +5,26 @@
 //! finds that a shim died without it. The bridge stays when its last container goes, until [`remove_bridge`].
 #![forbid(unsafe_code)]
 
+mod bridge;
 mod error;
+mod inspect;
 mod lease;
+mod link;
+mod message;
 mod network;
+mod nft;
+mod proxy;
+mod reserve;
+mod sandbox;
+mod socket;
 
+pub use bridge::remove as remove_bridge;
 pub use error::{Error, Result};
+pub use inspect::{LinkInfo, addresses, links, obstacles};
 pub use lease::{Lease, forget, setup};
 pub use network::{Bridge, Network, Port, Proto};
 
 /// Bring `lo` up in the network namespace of the calling thread: two system calls, no allocation.
 pub fn loopback_up() -> Result<()> {
     pyd_sys::netns::loopback_up().map_err(|error| Error::io("set link up", "lo", &error))
-}
-
-/// Addresses and routes of the host as `a.b.c.d/n`: what a new subnet must not overlap.
-pub fn addresses() -> Result<Vec<String>> {
-    Ok(Vec::new())
-}
-
-/// Remove a bridge and its NAT rules; refuses (EBUSY) while a container is attached.
-pub fn remove_bridge(_name: &str) -> Result<()> {
-    Ok(())
 }

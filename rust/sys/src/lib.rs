@@ -1,5 +1,7 @@
+pub mod accept;
 pub mod netlink;
 pub mod netns;
+pub mod splice;
 pub mod inode;
 pub mod landlock;
 pub mod xattr;
