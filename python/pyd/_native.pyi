@@ -1,14 +1,14 @@
 """The Rust extension: what must be fast or must talk to the kernel. Every call releases the GIL.
 
 Written by hand and compared with the extension by `mypy.stubtest`. All errors are classes of `pyd.errors`: CorruptData
-for hostile or damaged bytes, RegistryError for a wrong digest or size, KernelError (op, path, errno) for a system call,
-Cancelled after `Progress.cancel`, NotSupported for what this host or version cannot. Calls that can last (unpacking,
+for hostile or damaged bytes, RegistryError for a wrong digest or size, Unavailable for a transfer that was cut,
+KernelError (op, path, errno) for a system call, Cancelled after `Progress.cancel`, NotSupported for what this host or
+version cannot, InvalidArgument for a value that cannot be. Calls that can last (unpacking,
 hashing, removing) notice Ctrl-C when made from the main thread: they stop and raise KeyboardInterrupt. Paths are `str`
 with surrogateescape or `os.PathLike`. Digests are `sha256:` and 64 lower-case hex digits.
 """
 
 import os
-from collections.abc import Mapping
 from typing import Any, TypeAlias, final
 
 _Path: TypeAlias = str | os.PathLike[str]
@@ -121,7 +121,8 @@ def tree_usage(path: _Path) -> tuple[int, int]:
     """(bytes in regular files and symlinks, inodes) below and including `path`; hard links count once."""
 
 def cgroup_info() -> dict[str, Any]:
-    """{"mode": "v1" | "v2" | "hybrid", "controllers": [..], ...} of this host."""
+    """{"mode": "v1" | "v2" | "hybrid", "controllers": {name: "v1" | "v2"}, "unusable": {name: reason}, "missing": [..],
+    "swap_limit", "block_weight", "v2_membership": bool} of this host."""
 
 def cgroup_stats(path: str) -> dict[str, Any]:
     """Counters of the cgroup `path` ("/pyd/<id>"), in the shape of Docker's API where that has one."""
@@ -138,11 +139,14 @@ def network_forget(container_id: str) -> None:
 def network_addresses() -> list[str]:
     """IPv4 subnets (CIDR) that the host's addresses and routes use, for choosing a free one."""
 
-def network_links() -> list[Mapping[str, Any]]:
+def network_links() -> list[dict[str, Any]]:
     """Links of this network namespace: {"name", "index", "kind", "up", "mtu", "mac", "addresses": [CIDR]}."""
 
+def network_obstacles(bridge: str) -> list[str]:
+    """What keeps containers on `bridge` from the network, one sentence with the remedy each."""
+
 def capabilities() -> dict[str, list[str]]:
-    """{"effective": [..], "permitted": [..], "bounding": [..]} of this process, names as "CAP_CHOWN"."""
+    """{"effective": [..], "bounding": [..]} of this process, names as "CAP_CHOWN"."""
 
 def seccomp_supported() -> bool:
     """Whether the kernel takes seccomp filters."""

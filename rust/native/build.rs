@@ -18,19 +18,37 @@ fn main() {
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let target_dir = env::var_os("PYD_RUNTIME_TARGET_DIR")
         .map_or_else(|| out.join("runtime-target"), PathBuf::from);
-    let workspace = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"))
-        .join("../..");
+    let workspace =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"))
+            .join("../..");
     let status = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"))
         .current_dir(&workspace)
-        .args(["build", "--package", "pyd-runtime", "--bin", "pyd-runtime", "--profile", "runtime"])
+        .args([
+            "build",
+            "--package",
+            "pyd-runtime",
+            "--bin",
+            "pyd-runtime",
+            "--profile",
+            "runtime",
+        ])
         .args(["--target", &target, "--target-dir"])
         .arg(&target_dir)
         // The outer build's flags are for a shared object; static glibc needs its own.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
+        .env(
+            "RUSTFLAGS",
+            "-C target-feature=+crt-static -C relocation-model=static",
+        )
         .status()
         .expect("cannot start cargo for pyd-runtime");
-    assert!(status.success(), "building pyd-runtime failed: is libc.a (libc6-dev) installed?");
-    fs::copy(target_dir.join(&target).join("runtime/pyd-runtime"), out.join("pyd-runtime"))
-        .expect("cannot copy pyd-runtime to OUT_DIR");
+    assert!(
+        status.success(),
+        "building pyd-runtime failed: is libc.a (libc6-dev) installed?"
+    );
+    fs::copy(
+        target_dir.join(&target).join("runtime/pyd-runtime"),
+        out.join("pyd-runtime"),
+    )
+    .expect("cannot copy pyd-runtime to OUT_DIR");
 }

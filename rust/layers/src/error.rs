@@ -14,7 +14,7 @@ pub enum Error {
     /// The transfer ended early; what came is good for a resume.
     #[error("{0}")]
     Cut(String),
-    #[error("{op} {path}: {}", .errno.desc())]
+    #[error("{op} {path}: {}", cause(*.errno))]
     Kernel {
         op: &'static str,
         path: String,
@@ -55,6 +55,18 @@ impl Error {
             self,
             Self::Corrupt(_) | Self::Mismatch(_) | Self::Unsupported(_)
         )
+    }
+}
+
+/// "no such file or directory", as Docker writes it; "RPC ..." and "I/O error" keep their capitals.
+fn cause(errno: Errno) -> String {
+    let text = errno.desc();
+    let mut rest = text.chars();
+    match rest.next() {
+        Some(first) if rest.clone().next().is_some_and(char::is_lowercase) => {
+            first.to_lowercase().chain(rest).collect()
+        }
+        _ => text.to_owned(),
     }
 }
 

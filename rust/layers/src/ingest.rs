@@ -129,10 +129,7 @@ impl LayerIngest {
                 ingest.progress.set_done(0);
                 ingest.pipeline = start(&ingest.progress)?;
             }
-            Err(error) => {
-                ingest.stop();
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
         ingest.offset = ingest.received;
         ingest.flushed = ingest.received;
@@ -245,9 +242,7 @@ impl LayerIngest {
     }
 
     fn stop(&mut self) {
-        if let Some(pipeline) = self.pipeline.take() {
-            pipeline.abort();
-        }
+        self.pipeline = None;
     }
 
     /// Stop after an error. Bytes that can never do are not kept for a resume.
@@ -280,17 +275,11 @@ pub fn unpack_blob(
     let mut received = 0;
     let mut buffer = vec![0; 256 << 10];
     loop {
-        let step = progress
-            .check()
-            .and_then(|()| file.read(&mut buffer).map_err(failed("read")));
-        let read = match step {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) => {
-                pipeline.abort();
-                return Err(error);
-            }
-        };
+        progress.check()?;
+        let read = file.read(&mut buffer).map_err(failed("read"))?;
+        if read == 0 {
+            break;
+        }
         pipeline.push(&buffer[..read])?;
         hasher.update(&buffer[..read]);
         received += read as u64;

@@ -11,7 +11,7 @@ use crate::compression::{Compression, decompress};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::extract::{Extractor, Unsettled};
-use crate::pipe::{Chunk, ChunkReceiver, ChunkSender, pipe};
+use crate::pipe::{Chunk, ChunkReceiver, ChunkSender, Hangup, pipe};
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::tar::Reader;
@@ -29,10 +29,12 @@ pub struct Extracted {
     pub unsettled: Unsettled,
 }
 
+/// Dropping it lets the threads end early and waits for them: nobody then writes into `dest` any more.
 pub struct Pipeline {
-    sender: ChunkSender,
     chunk: Option<Chunk>,
-    /// None after the first error.
+    /// None once all bytes are in.
+    sender: Option<ChunkSender>,
+    /// None after the first error, and at the end.
     threads: Option<Threads>,
 }
 
@@ -61,8 +63,8 @@ impl Pipeline {
             .spawn(move || decompress(compression, &stored, plain_in))
             .map_err(no_thread)?;
         Ok(Self {
-            sender,
             chunk: None,
+            sender: Some(sender),
             threads: Some(Threads {
                 decompress,
                 extract,
@@ -71,49 +73,56 @@ impl Pipeline {
     }
 
     /// Takes bytes in; waits while the threads are behind.
-    pub fn push(&mut self, mut data: &[u8]) -> Result<()> {
+    pub fn push(&mut self, data: &[u8]) -> Result<()> {
+        self.feed(data).map_err(|_| self.why_hung_up())
+    }
+
+    /// All bytes are in: let the threads finish.
+    pub fn finish(mut self) -> Result<Extracted> {
+        if let (Some(last), Some(sender)) = (self.chunk.take(), self.sender.take()) {
+            // The threads say why, should they be gone.
+            let _ = sender.send(last);
+        }
+        self.join().unwrap_or(Err(Error::Cancelled))
+    }
+
+    fn feed(&mut self, mut data: &[u8]) -> std::result::Result<(), Hangup> {
+        let sender = self.sender.as_mut().ok_or(Hangup)?;
         while !data.is_empty() {
-            let mut chunk = match self.chunk.take() {
+            let chunk = match &mut self.chunk {
                 Some(chunk) => chunk,
-                None => match self.sender.empty() {
-                    Ok(chunk) => chunk,
-                    Err(_) => return Err(self.why_hung_up()),
-                },
+                None => self.chunk.insert(sender.empty()?),
             };
             let taken = chunk.extend(data);
             data = &data[taken..];
-            if chunk.room() > 0 {
-                self.chunk = Some(chunk);
-            } else if self.sender.send(chunk).is_err() {
-                return Err(self.why_hung_up());
+            if let Some(full) = self.chunk.take_if(|chunk| chunk.room() == 0) {
+                sender.send(full)?;
             }
         }
         Ok(())
     }
 
-    /// All bytes are in: let the threads finish.
-    pub fn finish(mut self) -> Result<Extracted> {
-        if let Some(last) = self.chunk.take() {
-            // The threads say why, should they be gone.
-            let _ = self.sender.send(last);
-        }
-        drop(self.sender);
-        self.threads.map_or(Err(Error::Cancelled), Threads::join)
-    }
-
-    /// Let the threads end early, whatever they find.
-    pub fn abort(self) {
-        drop(self.chunk);
-        drop(self.sender);
-        if let Some(threads) = self.threads {
-            let _ = threads.join();
-        }
-    }
-
     fn why_hung_up(&mut self) -> Error {
-        match self.threads.take().map(Threads::join) {
+        match self.join() {
             Some(Err(error)) => error,
             Some(Ok(_)) | None => Error::Cancelled,
+        }
+    }
+
+    fn join(&mut self) -> Option<Result<Extracted>> {
+        self.chunk = None;
+        self.sender = None;
+        self.threads.take().map(Threads::join)
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.chunk = None;
+        self.sender = None;
+        if let Some(threads) = self.threads.take() {
+            let _ = threads.decompress.join();
+            let _ = threads.extract.join();
         }
     }
 }

@@ -1,1 +1,30 @@
+//! `pyd._native`: conversions and errors, no logic. The stub is python/pyd/_native.pyi.
 #![forbid(unsafe_code)]
+
+mod error;
+mod files;
+mod host;
+mod ingest;
+mod job;
+mod layer;
+mod progress;
+mod value;
+
+use pyo3::prelude::*;
+
+#[pymodule(name = "_native")]
+mod native {
+    #[pymodule_export]
+    use crate::files::{hash_file, remove_tree, syncfs, tree_usage};
+    #[pymodule_export]
+    use crate::host::{
+        capabilities, cgroup_destroy, cgroup_info, cgroup_pids, cgroup_stats, network_addresses,
+        network_forget, network_links, network_obstacles, seccomp_supported,
+    };
+    #[pymodule_export]
+    use crate::ingest::LayerIngest;
+    #[pymodule_export]
+    use crate::layer::{UnpackedLayer, settle_layer, unpack_blob};
+    #[pymodule_export]
+    use crate::progress::Progress;
+}

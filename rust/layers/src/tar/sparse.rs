@@ -14,7 +14,7 @@ pub fn bad(name: &[u8]) -> Error {
 
 /// Pairs of numbers to ranges: in order, without overlap, inside the file, together as long as what is stored.
 pub fn checked(numbers: &[u64], stored: u64, size: u64, name: &[u8]) -> Result<Vec<(u64, u64)>> {
-    if numbers.len() % 2 != 0 || numbers.len() / 2 > MAX_RANGES {
+    if numbers.len() > 2 * MAX_RANGES || numbers.len() & 1 == 1 {
         return Err(bad(name));
     }
     let mut end = 0;
