@@ -24,3 +24,11 @@ pub fn any() -> nix::Result<Option<(Pid, ExitStatus)>> {
         }
     }
 }
+
+/// Sends a signal by number, real-time ones too, to a child that was not reaped yet: until then its pid is nobody
+/// else's. Works where a seccomp profile or an old kernel refuses pidfds.
+pub fn signal_child(child: Pid, signal: i32) -> nix::Result<()> {
+    // SAFETY: integers only.
+    Errno::result(unsafe { libc::kill(child.as_raw(), signal) })?;
+    Ok(())
+}

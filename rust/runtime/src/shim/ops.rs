@@ -161,7 +161,7 @@ impl Monitor {
         } else {
             Stdio::pipes(stdin, detach)?
         };
-        let child = std::mem::replace(&mut stdio.child, [None, None, None]);
+        let child = std::mem::take(&mut stdio.child);
         let started = exec::exec(self.container.pid, &self.container.spec, process, child)?;
         if let Some(master) = started.console {
             stdio.console(master, stdin)?;

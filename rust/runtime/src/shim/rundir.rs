@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -16,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// Held as long as the monitor lives: whoever gets this lock knows that there is none, whatever pids say.
 pub const LOCK: &str = "shim.lock";
+/// Who only wants to know whether a monitor lives takes the lock for a moment, too; a start waits that long.
+const PROBE: Duration = Duration::from_millis(200);
 /// The control socket.
 pub const SOCKET: &str = "shim.sock";
 
@@ -49,10 +52,17 @@ impl RunDir {
             .mode(0o600)
             .open(&path)
             .map_err(|error| io_error("lock", "open", &path, &error))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            Errno::EWOULDBLOCK => Error::new("lock", "container is already running"),
-            other => Error::at("lock", "flock", &path, other),
-        })
+        let deadline = Instant::now() + PROBE;
+        let mut file = file;
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(lock),
+                Err((again, Errno::EWOULDBLOCK)) if Instant::now() < deadline => file = again,
+                Err((_, Errno::EWOULDBLOCK)) => return Err(Error::new("lock", "container is already running")),
+                Err((_, errno)) => return Err(Error::at("lock", "flock", &path, errno)),
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Listens on the socket, for the owner alone. Reached through the descriptor: a path of `sockaddr_un` has room

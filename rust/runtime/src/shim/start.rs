@@ -129,7 +129,7 @@ fn launch(
         id: config.id.clone(),
         bundle: bundle.to_owned(),
         spec: &spec,
-        stdio: std::mem::replace(&mut stdio.child, [None, None, None]),
+        stdio: std::mem::take(&mut stdio.child),
         console_socket: None,
         preserve_fds: 0,
         start_fifo: None,
