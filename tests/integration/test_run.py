@@ -50,10 +50,29 @@ def test_environment(busybox: str, pyd: Pyd, tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("# comment\nFROM_FILE=a b 'c'\nCOPIED\n\n")
     out = pyd(
-        *("run", "--rm", "--env-file", file, "-e", "ONE=1", "-e", "COPIED_TOO", "-e", "ABSENT", busybox, "env"),
+        *(
+            "run",
+            "--rm",
+            "--env-file",
+            file,
+            "-e",
+            "ONE=1",
+            "-e",
+            "COPIED_TOO",
+            "-e",
+            "ABSENT",
+            busybox,
+            "env",
+        ),
         env={"COPIED": "from host", "COPIED_TOO": "from host too"},
     ).lines
-    assert {"ONE=1", "FROM_FILE=a b 'c'", "COPIED=from host", "COPIED_TOO=from host too", "HOME=/root"} <= set(out)
+    assert {
+        "ONE=1",
+        "FROM_FILE=a b 'c'",
+        "COPIED=from host",
+        "COPIED_TOO=from host too",
+        "HOME=/root",
+    } <= set(out)
     assert not any(line.startswith("ABSENT") for line in out)
     assert not any(line.startswith("PYD_") for line in out), "the host's environment is not the container's"
 
@@ -75,7 +94,18 @@ def test_entrypoint(busybox: str, pyd: Pyd) -> None:
 
 
 def test_read_only(busybox: str, pyd: Pyd) -> None:
-    result = pyd("run", "--rm", "--read-only", "--tmpfs", "/tmp", busybox, "sh", "-c", "touch /tmp/a && touch /b", code=1)
+    result = pyd(
+        "run",
+        "--rm",
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        busybox,
+        "sh",
+        "-c",
+        "touch /tmp/a && touch /b",
+        code=1,
+    )
     assert "Read-only file system" in result.stderr
 
 
@@ -145,7 +175,9 @@ def test_two_attached_clients_see_the_same(busybox: str, pyd: Pyd, name: str) ->
 
 def test_rootfs_directory(rootfs: Path, pyd: Pyd) -> None:
     """Without :O the directory itself is written to, with it a throw-away layer is."""
-    assert pyd("run", "--rm", "--rootfs", f"{rootfs}:O", "/bin/sh", "-c", "echo x > /made; cat /made").out == "x"
+    assert (
+        pyd("run", "--rm", "--rootfs", f"{rootfs}:O", "/bin/sh", "-c", "echo x > /made; cat /made").out == "x"
+    )
     assert not (rootfs / "made").exists()
     pyd("run", "--rm", "--rootfs", rootfs, "/bin/sh", "-c", "echo y > /made")
     assert (rootfs / "made").read_text() == "y\n"
@@ -153,7 +185,9 @@ def test_rootfs_directory(rootfs: Path, pyd: Pyd) -> None:
 
 
 def test_the_host_itself_as_rootfs(pyd: Pyd) -> None:
-    out = pyd("run", "--rm", "--rootfs", "/:O", "/bin/sh", "-c", "echo $$; touch /pyd-was-here && echo written").lines
+    out = pyd(
+        "run", "--rm", "--rootfs", "/:O", "/bin/sh", "-c", "echo $$; touch /pyd-was-here && echo written"
+    ).lines
     assert out == ["1", "written"]
     assert not Path("/pyd-was-here").exists()
 
@@ -190,7 +224,9 @@ def test_shared_namespaces(busybox: str, pyd: Pyd, name: str) -> None:
     pyd("run", "-d", "--name", name, "--ipc", "shareable", busybox, "sleep", "1000")
     for kind in ("pid", "ipc"):
         theirs = pyd("exec", name, "readlink", f"/proc/self/ns/{kind}").out
-        ours = pyd("run", "--rm", f"--{kind}", f"container:{name}", busybox, "readlink", f"/proc/self/ns/{kind}").out
+        ours = pyd(
+            "run", "--rm", f"--{kind}", f"container:{name}", busybox, "readlink", f"/proc/self/ns/{kind}"
+        ).out
         assert theirs == ours
     for kind in ("pid", "ipc", "uts"):
         ours = pyd("run", "--rm", f"--{kind}", "host", busybox, "readlink", f"/proc/self/ns/{kind}").out
