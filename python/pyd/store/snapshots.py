@@ -54,3 +54,17 @@ class Snapshots:
         row = rows[0]
         parent = Digest(row["parent"]) if row["parent"] else None
         return Snapshot(Digest(row["chain_id"]), Digest(row["diff_id"]), parent, row["size"], row["created"])
+
+    def used(self, chain_ids: Sequence[str]) -> set[str]:
+        """Those of `chain_ids` that an image or a container needs."""
+        marks = ", ".join("?" * len(chain_ids))
+        rows = self._db.query(
+            f"SELECT chain_id FROM image_layers WHERE chain_id IN ({marks}) "
+            f"UNION SELECT chain_id FROM container_layers WHERE chain_id IN ({marks})",
+            (*chain_ids, *chain_ids),
+        )
+        return {row["chain_id"] for row in rows}
+
+    def total(self) -> int:
+        """Bytes of all snapshots."""
+        return int(self._db.query("SELECT coalesce(sum(size), 0) AS total FROM snapshots")[0]["total"])

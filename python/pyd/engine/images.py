@@ -1,0 +1,149 @@
+"""Images as every front door sees them. Each verb is a module of its own, imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pyd.errors import ImageNotFound, InvalidArgument
+from pyd.oci.platform import Platform
+from pyd.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from pyd.engine.archive import Loaded
+    from pyd.engine.image_pull import Pulled, Watcher
+    from pyd.engine.image_views import HistoryLine, Row
+    from pyd.oci.digest import Digest
+    from pyd.store import Store
+    from pyd.store.images import Image
+
+POLICIES = ("missing", "always", "never")
+
+
+class Images:
+    """The images of one store. `name` is a reference, an id or the beginning of an id."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        # asked for a Watcher whenever `ensure` has to pull, so that `run` can show what it waits for
+        self.on_pull: Callable[[], Watcher] | None = None
+
+    def pull(
+        self,
+        name: str,
+        *,
+        platform: str | None = None,
+        tls_verify: bool = True,
+        watcher: Watcher | None = None,
+    ) -> Pulled:
+        """Bring an image here from its registry; only missing layers are fetched.
+
+        `tls_verify=False`: plain http and unverified certificates will do.
+        """
+        from pyd.engine.image_pull import pull
+
+        return pull(self._store, name, platform=platform or "", tls_verify=tls_verify, watcher=watcher)
+
+    def ensure(self, name: str, *, pull: str = "missing", platform: str | None = None) -> Image:
+        """The image for a container, pulled when it is missing and `pull` (missing, always, never) allows
+        that.
+        """
+        if pull not in POLICIES:
+            raise InvalidArgument(
+                f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"'
+            )
+        if pull != "always":
+            try:
+                return self._here(name, platform)
+            except ImageNotFound:
+                if pull == "never":
+                    raise
+        pulled = self.pull(name, platform=platform, watcher=self.on_pull() if self.on_pull else None)
+        return self._store.images.resolve(pulled.id)
+
+    def _here(self, name: str, platform: str | None) -> Image:
+        image = self._store.images.resolve(name)
+        if platform:
+            from pyd.engine.image_pull import check_platform
+
+            actual = Platform.of(image.config.os, image.config.architecture, image.config.variant)
+            check_platform(name, actual, Platform.parse(platform), True)
+        return image
+
+    def load(
+        self, stream: BinaryIO, *, platform: str | None = None, watcher: Watcher | None = None
+    ) -> Sequence[Loaded]:
+        """All images of an archive: docker-archive or OCI layout, plain, gzip, bzip2 or xz."""
+        from pyd.engine.archive import load
+
+        return load(self._store, stream, platform=platform or "", watcher=watcher)
+
+    def import_(
+        self,
+        source: str | BinaryIO | Iterable[bytes],
+        *,
+        name: str = "",
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str | None = None,
+    ) -> Digest:
+        """An image of one layer from a tar archive: an http(s) URL, a path, an open file or chunks of bytes.
+
+        `changes` are Dockerfile instructions that set its defaults (CMD, ENV, ...).
+        """
+        from pyd.engine.image_import import import_image, opened
+
+        with opened(source) as (chunks, label):
+            return import_image(
+                self._store,
+                chunks,
+                name=name,
+                source=label,
+                changes=changes,
+                message=message,
+                platform=platform or "",
+            )
+
+    def list(self, *, name: str = "", filters: Sequence[str] = ()) -> Sequence[Row]:
+        """A row for each name of each image, newest first. `name`: only this repository or repository:tag."""
+        from pyd.engine.image_views import rows
+
+        return rows(self._store, name=name, filters=filters)
+
+    def history(self, name: str) -> Sequence[HistoryLine]:
+        """How it was made, newest step first."""
+        from pyd.engine.image_views import history
+
+        return history(self._store, name)
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """The object of Docker's API."""
+        from pyd.engine.image_views import inspect
+
+        return inspect(self._store, name)
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image another name."""
+        reference = Reference.parse(target)
+        if reference.digest:
+            raise InvalidArgument("refusing to create a tag with a digest reference")
+        self._store.images.tag(self._store.images.resolve_id(source), reference.with_default_tag().canonical)
+
+    def remove(self, name: str, *, force: bool = False, prune: bool = True) -> Sequence[str]:
+        """Untag, and delete when no name is left; gives back Docker's lines.
+
+        `prune=False` leaves blobs and layers to the next collection.
+        """
+        from pyd.engine.image_remove import remove
+
+        return remove(self._store, name, force=force, prune=prune)
+
+    def prune(self, *, everything: bool = False, filters: Sequence[str] = ()) -> tuple[Sequence[str], int]:
+        """Remove images that no container uses, those without a tag or `everything`: (lines, bytes freed)."""
+        from pyd.engine.image_remove import prune
+
+        return prune(self._store, everything=everything, filters=filters)
+
+    def sweep(self) -> None:
+        """Free what was removed, and what killed processes left."""
+        self._store.gc()
