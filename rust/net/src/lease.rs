@@ -16,6 +16,8 @@ pub struct Lease {
     bridge: String,
     container_id: String,
     published: bool,
+    /// Kept open: closing it waits for RCU to free what anybody deleted lately, 10 ms in the middle of a start.
+    netfilter: Option<Kernel>,
     proxy: Option<Proxy>,
 }
 
@@ -35,29 +37,31 @@ pub fn setup(network: &Network, netns_pid: i32, container_id: &str) -> Result<Le
     let index = bridge::ensure(&mut kernel, &network.bridge, network.mtu, &mut warnings)?;
     sandbox::connect(&mut kernel, network, index, netns_pid, container_id)?;
     // Last, so that a port answers only when there is somebody to answer.
-    let published = match translate(network, container_id) {
-        Ok(()) => true,
+    let netfilter = match translate(network, container_id) {
+        Ok(kernel) => Some(kernel),
         Err(error) => {
             warnings.push(format!(
-                "no NAT on this host, so containers reach this host only and published ports go through a proxy that hides \
-                 the client's address: {error}"
+                "no NAT on this host: containers reach this host only, and published ports go through a proxy that \
+                 hides the client's address: {error}"
             ));
-            false
+            None
         }
     };
     Ok(Lease {
         warnings,
         bridge: network.bridge.name.clone(),
         container_id: container_id.to_owned(),
-        published: published && !network.ports.is_empty(),
+        published: netfilter.is_some() && !network.ports.is_empty(),
+        netfilter,
         proxy,
     })
 }
 
-fn translate(network: &Network, container_id: &str) -> Result<()> {
+fn translate(network: &Network, container_id: &str) -> Result<Kernel> {
     let mut kernel = Kernel::netfilter()?;
     nft::ensure_table(&mut kernel, &network.bridge)?;
-    nft::publish(&mut kernel, network, container_id)
+    nft::publish(&mut kernel, network, container_id)?;
+    Ok(kernel)
 }
 
 impl Lease {
@@ -76,14 +80,16 @@ impl Lease {
     /// Take the NAT entries away, then release the host ports, so that no other container can get a port that still
     /// leads here. Safe to call twice; on an error the ports are free all the same.
     pub fn teardown(&mut self) -> Result<()> {
-        let withdrawn = match self.published {
-            true => Kernel::netfilter().and_then(|mut kernel| {
-                nft::withdraw(&mut kernel, &self.bridge, &self.container_id)
-            }),
-            false => Ok(()),
+        let withdrawn = match &mut self.netfilter {
+            Some(kernel) if self.published => {
+                nft::withdraw(kernel, &self.bridge, &self.container_id)
+            }
+            _ => Ok(()),
         };
         self.published = false;
         self.proxy = None;
+        // Not closed here but by the end of the process, or the wait for RCU would delay the exit record.
+        std::mem::forget(self.netfilter.take());
         withdrawn
     }
 }

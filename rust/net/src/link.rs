@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use crate::error::Result;
 use crate::message::{
-    Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, attributes, name, u32_at,
+    Attributes, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, attributes, name, u32_at,
 };
 use crate::socket::Kernel;
 
@@ -16,6 +16,8 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -125,6 +127,9 @@ pub struct Veth<'a> {
 }
 
 /// A pair whose host end is up in the bridge and whose other end is made, down, inside the container's namespace.
+///
+/// One queue each: the kernel would make one for every possible CPU, which nothing uses without XDP and which was a
+/// third of the whole cost (603 to 395 microseconds on two CPUs).
 pub fn new_veth(batch: &mut Batch, veth: &Veth<'_>) -> u32 {
     let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
     let up = libc::IFF_UP as u32;
@@ -132,6 +137,7 @@ pub fn new_veth(batch: &mut Batch, veth: &Veth<'_>) -> u32 {
         a.put_name(IFLA_IFNAME, veth.host_end);
         a.put_u32(IFLA_MTU, veth.mtu);
         a.put_u32(IFLA_MASTER, veth.bridge);
+        one_queue(a);
         a.nest(IFLA_LINKINFO, |a| {
             a.put_name(IFLA_INFO_KIND, "veth");
             a.nest(IFLA_INFO_DATA, |a| {
@@ -141,10 +147,16 @@ pub fn new_veth(batch: &mut Batch, veth: &Veth<'_>) -> u32 {
                     a.put(IFLA_ADDRESS, &veth.mac);
                     a.put_u32(IFLA_MTU, veth.mtu);
                     a.put_u32(IFLA_NET_NS_FD, veth.netns as u32);
+                    one_queue(a);
                 });
             });
         });
     })
+}
+
+fn one_queue(a: &mut Attributes<'_>) {
+    a.put_u32(IFLA_NUM_TX_QUEUES, 1);
+    a.put_u32(IFLA_NUM_RX_QUEUES, 1);
 }
 
 /// Let a bridge port send back what came in through it (a container that calls its own published port), and write down

@@ -7,14 +7,13 @@ use pyd_sys::netlink::{Family, Socket};
 use crate::error::{Error, Result};
 use crate::message::{Answer, Batch, Outcome, answers};
 
-/// A dump comes in datagrams of at most this size (the kernel's NLMSG_GOODSIZE is below 32 KiB).
-const DATAGRAM: usize = 32 * 1024;
+/// The kernel fills a datagram of a dump up to the reader's buffer, and needs 8 KiB (NLMSG_GOODSIZE) at least.
+const DATAGRAM: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
     what: &'static str,
-    buffer: Vec<u8>,
 }
 
 impl Kernel {
@@ -31,28 +30,18 @@ impl Kernel {
     fn open(family: Family, what: &'static str) -> Result<Self> {
         let socket =
             Socket::open(family).map_err(|error| Error::io("open socket", what, &error))?;
-        Ok(Self {
-            socket,
-            what,
-            buffer: Vec::new(),
-        })
+        Ok(Self { socket, what })
     }
 
     /// Send the batch and return which requests were refused; objects that come back go to `each`.
     pub fn request(&mut self, batch: &Batch, mut each: impl FnMut(u16, &[u8])) -> Result<Outcome> {
         let what = self.what;
         let failed = |error: io::Error| Error::io("request", what, &error);
-        if self.buffer.is_empty() {
-            self.buffer.resize(DATAGRAM, 0);
-        }
+        let mut buffer = vec![0; DATAGRAM];
         self.socket.send(batch.bytes()).map_err(failed)?;
         let mut outcome = Outcome::default();
         // All answers are queued when send returns: an empty queue is the end.
-        while let Some(datagram) = self
-            .socket
-            .receive(&mut self.buffer, false)
-            .map_err(failed)?
-        {
+        while let Some(datagram) = self.socket.receive(&mut buffer, false).map_err(failed)? {
             for answer in answers(datagram) {
                 match answer {
                     Answer::Result { errno: 0, .. } => {}
