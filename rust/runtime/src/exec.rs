@@ -1,11 +1,29 @@
 //! An additional process in a running container.
 
-use std::os::fd::OwnedFd;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
-use nix::unistd::Pid;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, chroot, fchdir, setsid};
+use pyd_sys::clone::{Clone3, Spawned, fork_threaded, single_threaded};
+use pyd_sys::{pidfd, process};
 
-use crate::error::Result;
-use crate::spec::{Process, Spec};
+use crate::cgroup::Cgroup;
+use crate::create::{join, set_oom_score};
+use crate::error::{Error, Result};
+use crate::launch::Launch;
+use crate::procfs::Procfs;
+use crate::spawn::adopt;
+use crate::spec::{self, LinuxNamespaceType, Process, Spec};
+use crate::sync::{self, Channel, Report, Step};
+use crate::terminal::{self, Terminal};
 
 /// A process that was started in a container; a child of the caller.
 #[derive(Debug)]
@@ -16,18 +34,252 @@ pub struct ExecChild {
     pub pidfd: OwnedFd,
     /// Master of the pty, when the process has a terminal.
     pub console: Option<OwnedFd>,
+    /// What could not be had and was left out, one sentence each.
+    pub warnings: Vec<String>,
 }
 
-/// Starts `process` in the namespaces and (a parameter follows) the cgroup of the container whose init is `target`.
+/// How an exec differs from the simplest one.
+#[derive(Debug, Default)]
+pub struct ExecOptions {
+    /// stdin, stdout, stderr; `None` inherits the caller's. Ignored with a terminal.
+    pub stdio: [Option<OwnedFd>; 3],
+    /// Descriptors 3..3+n of the caller that the process inherits.
+    pub preserve_fds: u32,
+    /// SIGKILL when the calling thread dies.
+    pub die_with_parent: bool,
+}
+
+/// Starts `process` in the namespaces and the cgroup of the container whose init is `target`.
 ///
 /// `spec` is the container's own: its seccomp filter and personality apply to the new process too. Returns after
-/// `execve` has succeeded, or gives its error (exit code 126 or 127).
+/// `execve` has succeeded, or gives its error (exit code 126 or 127) with nothing left.
 pub fn exec(
     target: Pid,
     spec: &Spec,
     process: &Process,
-    stdio: [Option<OwnedFd>; 3],
+    options: &ExecOptions,
+    cgroup: Option<&Cgroup>,
 ) -> Result<ExecChild> {
-    let _ = (target, spec, process, stdio);
-    unimplemented!()
+    spec::check_process(process)?;
+    let procfs = Procfs::host()?;
+    let entry = Entry {
+        target: Target::open(target, spec)?,
+        process,
+        launch: Launch::prepare(spec, process, options.die_with_parent, options.preserve_fds)?,
+        stdio: &options.stdio,
+    };
+    let (parent, child) = sync::channel()?;
+    let spawned = entry.spawn(cgroup, &parent, &child)?;
+    drop(child);
+    let mut made = ExecChild { pid: spawned.pid, pidfd: spawned.pidfd, console: None, warnings: Vec::new() };
+    match bring_up(&mut made, &procfs, process, cgroup, &parent) {
+        Ok(()) => Ok(made),
+        Err(error) => {
+            let _ = pidfd::send_signal(&made.pidfd, Signal::SIGKILL as i32);
+            while waitid(Id::PIDFd(made.pidfd.as_fd()), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {}
+            Err(error)
+        }
+    }
+}
+
+fn bring_up(
+    made: &mut ExecChild,
+    procfs: &Procfs,
+    process: &Process,
+    cgroup: Option<&Cgroup>,
+    channel: &Channel,
+) -> Result<()> {
+    if let Some(cgroup) = cgroup {
+        match single_threaded() {
+            true => join(cgroup, made.pid)?,
+            // Made by fork, so not in the group of version 2 either.
+            false => cgroup.add(made.pid.as_raw())?,
+        }
+    }
+    if let Some(score) = process.oom_score_adj() {
+        made.warnings.extend(set_oom_score(procfs, made.pid, score)?);
+    }
+    match channel.allow(Step::Start) {
+        // It has failed already; its report says why.
+        Err(error) if error.errno() == Some(Errno::EPIPE) => {}
+        other => other?,
+    }
+    let mut ready = false;
+    loop {
+        match channel.report()? {
+            Report::Ready => ready = true,
+            Report::Warning(text) => made.warnings.push(text),
+            Report::Console(master) => made.console = Some(master),
+            Report::Failed(error) => return Err(error),
+            Report::Closed if ready => return Ok(()),
+            Report::Closed | Report::Pid(_) => {
+                return Err(Error::new("exec", "the new process was killed before it could start"));
+            }
+        }
+    }
+}
+
+/// The container that is entered.
+struct Target {
+    pidfd: OwnedFd,
+    /// Namespaces to join, `CLONE_NEW*`.
+    flags: CloneFlags,
+    /// The root directory, for a container that shares its mount namespace with its maker.
+    root: Option<OwnedFd>,
+}
+
+impl Target {
+    fn open(pid: Pid, spec: &Spec) -> Result<Self> {
+        let gone = |e: Errno| {
+            Error::os("exec", "pidfd_open", e).context("the container is not running")
+        };
+        let pidfd = pidfd::open(pid).map_err(gone)?;
+        let mut flags = CloneFlags::empty();
+        for ns in spec::namespaces(spec) {
+            // Joining the user namespace one is in already is refused (setns(2)).
+            if ns.typ() == LinuxNamespaceType::User && same_user_namespace(pid) {
+                continue;
+            }
+            flags |= CloneFlags::from_bits_retain(spec::flag(ns.typ()) as i32);
+        }
+        let root = match flags.contains(CloneFlags::CLONE_NEWNS) {
+            true => None,
+            false => {
+                let path = format!("/proc/{pid}/root");
+                let opened = open(path.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+                Some(opened.map_err(|e| Error::at("exec", "open", &path, e))?)
+            }
+        };
+        // The files above belong to this very process if it still lives, not to one that got its number.
+        pidfd::send_signal(&pidfd, 0).map_err(gone)?;
+        Ok(Self { pidfd, flags, root })
+    }
+}
+
+fn same_user_namespace(pid: Pid) -> bool {
+    let inode = |path: String| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    inode(format!("/proc/{pid}/ns/user")) == inode("/proc/self/ns/user".to_owned())
+}
+
+struct Entry<'a> {
+    target: Target,
+    process: &'a Process,
+    launch: Launch<'a>,
+    stdio: &'a [Option<OwnedFd>; 3],
+}
+
+impl Entry<'_> {
+    /// Makes the process; it is in the container's pid namespace from its first instruction.
+    fn spawn(&self, cgroup: Option<&Cgroup>, parent: &Channel, child: &Channel) -> Result<Spawned> {
+        let refused = |e: Errno| Error::os("exec", "clone3", e);
+        let _hidden = Undumpable::new()?;
+        let into = Clone3 { cgroup: cgroup.and_then(Cgroup::init_fd), ..Clone3::default() };
+        let pid_flag = CloneFlags::CLONE_NEWPID;
+        let rest = self.target.flags - pid_flag;
+        if !self.target.flags.contains(pid_flag) {
+            return self.fork(&into, || self.run(child, rest)).map_err(refused);
+        }
+        // The pid namespace of children can be changed and changed back: one fork less than a process in between.
+        let own = File::open("/proc/self/ns/pid")
+            .map_err(|e| Error::at("exec", "open", "/proc/self/ns/pid", Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        match setns(&self.target.pidfd, pid_flag) {
+            Ok(()) => {
+                let spawned = self.fork(&into, || self.run(child, rest));
+                setns(&own, pid_flag).map_err(|e| Error::os("exec", "setns back", e))?;
+                spawned.map_err(refused)
+            }
+            // A user namespace has to be joined first, which we must not.
+            Err(Errno::EPERM) if rest.contains(CloneFlags::CLONE_NEWUSER) => {
+                let between = self.fork(&Clone3::default(), || {
+                    let sibling = Clone3 { sibling: true, ..into };
+                    let made = self.enter(self.target.flags).and_then(|()| {
+                        sibling.spawn(|| self.run(child, CloneFlags::empty())).map_err(refused)
+                    });
+                    match made.and_then(|made| child.pid(made.pid.as_raw())) {
+                        Ok(()) => 0,
+                        Err(error) => {
+                            child.fail(&error);
+                            1
+                        }
+                    }
+                });
+                adopt(parent, between.map_err(refused)?.pid)
+            }
+            Err(e) => Err(Error::os("exec", "setns(pid)", e)),
+        }
+    }
+
+    fn fork(&self, how: &Clone3<'_>, child: impl FnOnce() -> i32) -> nix::Result<Spawned> {
+        match single_threaded() {
+            true => how.spawn(child),
+            false => fork_threaded(child),
+        }
+    }
+
+    fn enter(&self, flags: CloneFlags) -> Result<()> {
+        if flags.is_empty() {
+            return Ok(());
+        }
+        setns(&self.target.pidfd, flags).map_err(|e| Error::os("exec", "setns", e))?;
+        if flags.contains(CloneFlags::CLONE_NEWUSER) {
+            process::set_gid(0).and_then(|()| process::set_uid(0)).map_err(|e| Error::os("exec", "setresuid", e))?;
+        }
+        Ok(())
+    }
+
+    /// The child: everything up to its command.
+    fn run(&self, channel: &Channel, flags: CloneFlags) -> i32 {
+        let error = match self.prepare(channel, flags) {
+            Ok(program) => self.launch.run(&program),
+            Err(error) => error,
+        };
+        channel.fail(&error);
+        i32::from(error.exit_code)
+    }
+
+    fn prepare(&self, channel: &Channel, flags: CloneFlags) -> Result<String> {
+        let os = |op: &'static str| move |e: Errno| Error::os("exec", op, e);
+        process::reset_signals();
+        // In its cgroups before anything of the container can use memory or time through it.
+        channel.wait(Step::Start, &mut None)?;
+        self.enter(flags)?;
+        if let Some(root) = &self.target.root {
+            fchdir(root).and_then(|()| chroot(".")).map_err(os("chroot"))?;
+        }
+        setsid().map_err(os("setsid"))?;
+        match process::new_session_keyring() {
+            Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => {}
+            Err(e) => return Err(os("keyctl(JOIN_SESSION_KEYRING)")(e)),
+        }
+        umask(Mode::from_bits_truncate(0o022));
+        if self.process.terminal() == Some(true) {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let root = open("/", flags, Mode::empty()).map_err(os("open /"))?;
+            Terminal::open(root.as_fd(), self.process)?.become_stdio(channel)?;
+        } else {
+            terminal::replace_stdio(self.stdio)?;
+        }
+        let program = self.launch.restrict(&mut |warning| channel.warn(warning))?;
+        channel.ready()?;
+        Ok(program)
+    }
+}
+
+/// While it lives, processes of a container can neither ptrace this process nor the child it makes, nor open their
+/// descriptors and executable (CVE-2016-9962, CVE-2019-5736): the child inherits it and is in the container's pid
+/// namespace at once.
+struct Undumpable(bool);
+
+impl Undumpable {
+    fn new() -> Result<Self> {
+        let was = prctl::get_dumpable().unwrap_or(false);
+        prctl::set_dumpable(false).map_err(|e| Error::os("exec", "prctl(PR_SET_DUMPABLE)", e))?;
+        Ok(Self(was))
+    }
+}
+
+impl Drop for Undumpable {
+    fn drop(&mut self) {
+        let _ = prctl::set_dumpable(self.0);
+    }
 }

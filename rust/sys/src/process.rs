@@ -127,3 +127,21 @@ pub fn new_session_keyring() -> nix::Result<()> {
     })?;
     Ok(())
 }
+
+/// Gives every signal its default action and blocks none: what a parent ignores or blocks would otherwise stay so
+/// in the program that is executed (Rust's runtime ignores SIGPIPE).
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL installs no handler; numbers that cannot be changed (SIGKILL) only give an error.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // An empty set is always valid.
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Sets the NIS domain name of the calling process's uts namespace.
+pub fn set_domain_name(name: &str) -> nix::Result<()> {
+    // SAFETY: pointer and length of one string.
+    Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) })?;
+    Ok(())
+}

@@ -162,7 +162,21 @@ impl Monitor {
             Stdio::pipes(stdin, detach)?
         };
         let child = std::mem::take(&mut stdio.child);
-        let started = exec::exec(self.container.pid, &self.container.spec, process, child)?;
+        let options = exec::ExecOptions {
+            stdio: child,
+            die_with_parent: true,
+            ..exec::ExecOptions::default()
+        };
+        let container = &self.container;
+        let started = exec::exec(
+            container.pid,
+            &container.spec,
+            process,
+            &options,
+            Some(&container.cgroup),
+        )?;
+        // The child's ends of the pipes: while they are open here, no end of output is seen.
+        drop(options);
         if let Some(master) = started.console {
             stdio.console(master, stdin)?;
         }

@@ -1,0 +1,332 @@
+//! The mounts of the spec, in its order, each attached to a directory or file that is pinned by a descriptor.
+//!
+//! An image controls the names below the root, and another container may exchange them meanwhile (CVE-2021-30465);
+//! so a target is resolved once, inside the root, and never named again.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use pyd_sys::mount::{FsContext, MountAttr, attach, attr, clone_tree, set_attributes};
+use pyd_sys::path::{is_directory, make_directories, make_file, normal, open_without_links};
+
+use crate::cgroup_mount::CgroupView;
+use crate::error::{Error, Result};
+use crate::mount_options::MountOptions;
+use crate::procfs::Procfs;
+use crate::spec::{self, LinuxIdMapping, Mount, Spec};
+use crate::{copy_up, idmap};
+
+/// Where a filesystem is expected by everything that runs in a container. A symbolic link there would send the mount,
+/// the device nodes or the masks elsewhere (CVE-2019-19921, CVE-2026-41579).
+const NEVER_LINKS: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Files of procfs that a user-space emulation (lxcfs) may replace; runc allows the same.
+const REPLACEABLE: [&str; 10] = [
+    "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+    "/proc/loadavg", "/proc/slabinfo", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
+];
+
+/// All mounts of a container.
+#[derive(Debug)]
+pub struct Mounts<'a> {
+    entries: Vec<Entry<'a>>,
+    /// `linux.mountLabel` for filesystems that are made here.
+    label: Option<&'a str>,
+}
+
+/// One mount, checked.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    mount: &'a Mount,
+    /// Normalised destination.
+    pub destination: PathBuf,
+    pub options: MountOptions,
+    source: Option<PathBuf>,
+    /// The tree to attach, where it had to be opened in the parent.
+    prepared: Option<OwnedFd>,
+}
+
+impl<'a> Mounts<'a> {
+    /// Parent: parses the options and opens the sources that init could not open. `bundle` is absolute.
+    pub fn prepare(spec: &'a Spec, bundle: &Path, procfs: &Procfs) -> Result<Self> {
+        let own_users = spec::new_namespaces(spec) & libc::CLONE_NEWUSER as u64 != 0;
+        let mut entries = Vec::new();
+        for mount in spec.mounts().iter().flatten() {
+            let options = MountOptions::parse(mount.options().as_deref().unwrap_or(&[]))?;
+            let source = mount.source().as_ref().map(|source| bundle.join(source));
+            let destination = normal(mount.destination());
+            let mut entry = Entry { mount, destination, options, source, prepared: None };
+            let maps = id_maps(spec, &entry)?;
+            // Mapped root may not walk to a source, and cannot map ids of a filesystem that is not its own.
+            if entry.is_bind() && (maps.is_some() || (own_users && nix::unistd::geteuid().is_root())) {
+                entry.prepared = Some(entry.open_source(maps.map(|maps| (procfs, maps)))?);
+            } else if maps.is_some() {
+                return Err(Error::invalid(format!("{}: idmap is for bind mounts", entry.destination.display())));
+            }
+            entries.push(entry);
+        }
+        let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
+        Ok(Self { entries, label: label.filter(|label| !label.is_empty()) })
+    }
+
+    /// Whether `/dev` is a directory of the host, whose nodes are not ours to make.
+    #[must_use]
+    pub fn binds_dev(&self) -> bool {
+        self.entries.iter().any(|entry| entry.is_bind() && entry.destination == Path::new("/dev"))
+    }
+
+    /// Whether a cgroup filesystem is among them.
+    #[must_use]
+    pub fn want_cgroups(&self) -> bool {
+        self.entries.iter().any(Entry::is_cgroup)
+    }
+
+    /// Child: attaches all of them below `root`. `cgroups` is called when the first cgroup mount comes.
+    pub fn attach(
+        &self,
+        root: BorrowedFd<'_>,
+        cgroups: &mut dyn FnMut() -> Result<CgroupView>,
+    ) -> Result<()> {
+        for entry in &self.entries {
+            let attached = match entry.is_cgroup() {
+                true => cgroups().and_then(|view| view.attach(root, entry)),
+                false => entry.attach(root, self.label),
+            };
+            attached.map_err(|mut error| {
+                error.stage = "mounts".to_owned();
+                error.context(format!("cannot mount {}", entry.destination.display()))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Entry<'_> {
+    fn kind(&self) -> &str {
+        self.mount.typ().as_deref().unwrap_or("none")
+    }
+
+    fn is_bind(&self) -> bool {
+        self.options.bind.is_some() || self.kind() == "bind"
+    }
+
+    fn is_cgroup(&self) -> bool {
+        !self.is_bind() && matches!(self.kind(), "cgroup" | "cgroup2")
+    }
+
+    fn attach(&self, root: BorrowedFd<'_>, label: Option<&str>) -> Result<()> {
+        if self.options.remount {
+            return self.remount(root);
+        }
+        let mount = match self.is_bind() {
+            true => self.attach_bind(root)?,
+            false => self.attach_filesystem(root, label)?,
+        };
+        if self.options.recursive != MountAttr::default() {
+            set_attributes(&mount, &self.options.recursive, true)
+                .map_err(|e| Error::os("mounts", "mount_setattr (recursive)", e))?;
+        }
+        for (propagation, recursive) in &self.options.propagation {
+            let change = MountAttr { propagation: *propagation, ..MountAttr::default() };
+            set_attributes(&mount, &change, *recursive).map_err(|e| Error::os("mounts", "set propagation", e))?;
+        }
+        Ok(())
+    }
+
+    fn attach_bind(&self, root: BorrowedFd<'_>) -> Result<OwnedFd> {
+        let opened;
+        let tree = match &self.prepared {
+            Some(tree) => tree.try_clone().map_err(|_| Error::os("mounts", "dup", Errno::EMFILE))?,
+            None => {
+                opened = self.open_source(None)?;
+                opened
+            }
+        };
+        let directory = is_directory(&tree).map_err(|e| Error::os("mounts", "fstat", e))?;
+        if self.destination == Path::new("/proc") && !is_procfs(tree.as_fd())? {
+            return Err(Error::new("mounts", "only a procfs can be mounted on /proc")
+                .hint("give the volume another destination"));
+        }
+        let attributes = &self.options.attributes;
+        if attributes.set | attributes.clear != 0 {
+            match set_attributes(&tree, attributes, false) {
+                // A flag that the host's mount has may be locked (mount_namespaces(7)): it then stays, which is
+                // stricter than asked and never looser.
+                Err(Errno::EPERM) if attributes.clear != 0 => {
+                    let set_only = MountAttr { clear: attributes.clear & attr::ATIME_MASK, ..*attributes };
+                    set_attributes(&tree, &set_only, false)
+                }
+                other => other,
+            }
+            .map_err(|e| Error::os("mounts", "mount_setattr", e))?;
+        }
+        let target = self.target(root, directory)?;
+        attach(&tree, &target).map_err(|e| Error::os("mounts", "move_mount", e))?;
+        Ok(tree)
+    }
+
+    fn attach_filesystem(&self, root: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd> {
+        let target = self.target(root, true)?;
+        let context = FsContext::open(self.kind()).map_err(|e| match e {
+            Errno::ENODEV => Error::os("mounts", "fsopen", e)
+                .context(format!("filesystem type {}", self.kind()))
+                .hint("this kernel does not have it"),
+            e => Error::os("mounts", "fsopen", e).context(self.kind()),
+        })?;
+        let explain = |op: &str, e: Errno| {
+            let error = Error::os("mounts", op, e);
+            match context.complaint() {
+                Some(complaint) => error.context(complaint),
+                None => error,
+            }
+        };
+        if let Some(source) = self.mount.source() {
+            // Only a name in the mount table, but for filesystems on a device.
+            let _ = context.set("source", &source.to_string_lossy());
+            if source.is_absolute() && self.options.attributes.set & attr::RDONLY != 0 {
+                context.flag("ro").map_err(|e| explain("ro", e))?;
+            }
+        }
+        for (key, value) in &self.options.data {
+            let set = match value {
+                Some(value) => context.set(key, value),
+                None => context.flag(key),
+            };
+            set.map_err(|e| explain(&format!("mount option \"{key}\""), e))?;
+        }
+        if self.kind() == "tmpfs" && !self.options.data.iter().any(|(key, _)| key == "mode") {
+            // A tmpfs takes the place of a directory: /tmp stays 1777.
+            let mode = fstat(&target).map_err(|e| explain("fstat", e))?.st_mode & 0o7777;
+            context.set("mode", &format!("{mode:o}")).map_err(|e| explain("mode", e))?;
+        }
+        if let Some(label) = label.filter(|_| matches!(self.kind(), "tmpfs" | "devpts" | "mqueue" | "sysfs")) {
+            context.set("context", label).map_err(|e| explain("mountLabel", e))?;
+        }
+        let mount = match context.create() {
+            // sysfs belongs to a network namespace; without one of its own a user namespace gets the host's, read-only
+            // attributes and all.
+            Err(Errno::EPERM) if self.kind() == "sysfs" => clone_tree(AT_FDCWD, c"/sys", true),
+            Err(e) => return Err(explain("mount", e)),
+            Ok(()) => context.mount(self.options.attributes.set),
+        }
+        .map_err(|e| explain("mount", e))?;
+        if self.options.copy_up {
+            copy_up::copy(target.as_fd(), mount.as_fd())?;
+        }
+        attach(&mount, &target).map_err(|e| Error::os("mounts", "move_mount", e))?;
+        Ok(mount)
+    }
+
+    fn remount(&self, root: BorrowedFd<'_>) -> Result<()> {
+        let target = pyd_sys::path::open_in_root(root, &self.destination, OFlag::O_PATH)
+            .map_err(|e| Error::at("mounts", "open", &self.destination, e))?;
+        set_attributes(&target, &self.options.attributes, false)
+            .map_err(|e| Error::os("mounts", "remount (mount_setattr)", e))
+    }
+
+    /// The tree to bind, id-mapped when `maps` are given.
+    fn open_source(&self, maps: Option<(&Procfs, IdMaps<'_>)>) -> Result<OwnedFd> {
+        let source = self.source.as_ref().ok_or_else(|| Error::invalid("a bind mount without a source"))?;
+        let path = CString::new(source.as_os_str().as_bytes()).map_err(|_| Error::invalid("mounts.source has a NUL"))?;
+        let recursive = self.options.bind.unwrap_or(true);
+        let tree = clone_tree(AT_FDCWD, &path, recursive).map_err(|e| {
+            let error = Error::at("mounts", "open_tree", source, e);
+            match e {
+                Errno::ENOENT => Error { message: format!("bind source path does not exist: {}", source.display()), ..error },
+                Errno::EINVAL => error.hint("the source is unbindable, or lies in another mount namespace"),
+                _ => error,
+            }
+        })?;
+        if let Some((procfs, (uids, gids))) = maps {
+            let namespace = idmap::namespace(procfs, uids, gids)?;
+            let number = std::os::fd::AsRawFd::as_raw_fd(&namespace) as u64;
+            let change = MountAttr { set: attr::IDMAP, userns: number, ..MountAttr::default() };
+            set_attributes(&tree, &change, self.options.idmap == Some(true)).map_err(|e| {
+                Error::at("mounts", "idmap", source, e).hint("not every filesystem can be id-mapped")
+            })?;
+        }
+        Ok(tree)
+    }
+
+    /// Pins the destination below `root`, making what is missing.
+    pub fn target(&self, root: BorrowedFd<'_>, directory: bool) -> Result<OwnedFd> {
+        let path = &self.destination;
+        let failed = |op: &'static str| move |e: Errno| Error::at("mounts", op, path, e);
+        if path == Path::new("/") {
+            return Err(Error::invalid("a mount on / would hide the root"));
+        }
+        let exact = NEVER_LINKS.iter().any(|name| path == Path::new(name)) || matches!(self.kind(), "proc" | "sysfs");
+        let mode = Mode::from_bits_truncate(0o755);
+        let target = if exact {
+            let pin = || open_without_links(root, path, OFlag::O_PATH);
+            match pin() {
+                Err(Errno::ENOENT) => make_directories(root, path, mode).and_then(|_| pin()),
+                other => other,
+            }
+            .map_err(|e| refuse_link(path, e))?
+        } else if directory {
+            make_directories(root, path, mode).map_err(failed("mkdir"))?
+        } else {
+            make_file(root, path).map_err(failed("create"))?
+        };
+        if is_directory(&target).map_err(failed("fstat"))? != directory {
+            let (have, want) = if directory { ("a file", "a directory") } else { ("a directory", "a file") };
+            return Err(Error::at("mounts", "mount", path, Errno::ENOTDIR)
+                .context(format!("the destination is {have} and the source {want}")));
+        }
+        let replaceable = REPLACEABLE.iter().any(|name| path == Path::new(name)) || path.starts_with("/proc/net");
+        if is_procfs(target.as_fd())? && !replaceable && !matches!(self.kind(), "proc") {
+            // Masks and security labels are written there: what covers procfs covers them (CVE-2019-16884).
+            return Err(Error::new("mounts", format!("{} lies inside /proc", path.display()))
+                .hint("give the mount another destination"));
+        }
+        Ok(target)
+    }
+}
+
+/// The error for a symbolic link where none may be.
+pub fn refuse_link(path: &Path, errno: Errno) -> Error {
+    let error = Error::at("mounts", "open", path, errno);
+    match errno {
+        Errno::ELOOP => Error {
+            message: format!("{} is a symbolic link in the image, which could lead outside of it", path.display()),
+            ..error
+        }
+        .hint("build the image with a directory there"),
+        _ => error,
+    }
+}
+
+fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool> {
+    let kind = fstatfs(fd).map_err(|e| Error::os("mounts", "fstatfs", e))?;
+    Ok(kind.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+type IdMaps<'a> = (&'a [LinuxIdMapping], &'a [LinuxIdMapping]);
+
+/// The maps of an id-mapped mount: its own, else the container's.
+fn id_maps<'a>(spec: &'a Spec, entry: &Entry<'a>) -> Result<Option<IdMaps<'a>>> {
+    let own = (entry.mount.uid_mappings().as_deref(), entry.mount.gid_mappings().as_deref());
+    if let (Some(uids), Some(gids)) = own {
+        return Ok(Some((uids, gids)));
+    }
+    if own.0.is_some() || own.1.is_some() {
+        return Err(Error::invalid("uidMappings and gidMappings of a mount go together"));
+    }
+    if entry.options.idmap.is_none() {
+        return Ok(None);
+    }
+    let linux = spec.linux().as_ref();
+    let uids = linux.and_then(|linux| linux.uid_mappings().as_deref());
+    let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
+    match (uids, gids) {
+        (Some(uids), Some(gids)) => Ok(Some((uids, gids))),
+        _ => Err(Error::invalid("mount option idmap needs uidMappings and gidMappings")),
+    }
+}

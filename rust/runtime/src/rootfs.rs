@@ -1,0 +1,229 @@
+//! The root of the container: an overlay or a directory, attached in the container's own mount namespace, and the
+//! step into it.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, fchdir, pivot_root};
+use pyd_sys::mount::{FsContext, MountAttr, attach, attr, clone_tree, set_attributes};
+
+use crate::error::{Error, Result};
+use crate::mount_options::propagation;
+use crate::spec::{self, Overlay, Spec};
+
+/// The longest value that `fsconfig(2)` takes.
+const FSCONFIG_LIMIT: usize = 255;
+
+/// How the root is made.
+#[derive(Debug)]
+pub struct Rootfs {
+    path: PathBuf,
+    overlay: Option<Overlay>,
+    readonly: bool,
+    /// `MS_*` flag and recursion of `linux.rootfsPropagation`.
+    propagation: Option<(u64, bool)>,
+    /// The root as a detached mount of the parent, where init itself lacks the power over the directories.
+    prepared: Option<OwnedFd>,
+}
+
+impl Rootfs {
+    /// Reads what the spec says; `bundle` is absolute.
+    pub fn prepare(spec: &Spec, bundle: &Path) -> Result<Self> {
+        let root = spec.root().as_ref().ok_or_else(|| Error::invalid("root is missing"))?;
+        let path = bundle.join(root.path());
+        let named = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+        let propagation = match named.filter(|name| !name.is_empty()) {
+            None => None,
+            Some(name) => Some(
+                propagation(name)
+                    .ok_or_else(|| Error::invalid(format!("linux.rootfsPropagation \"{name}\" is unknown")))?,
+            ),
+        };
+        let readonly = root.readonly().unwrap_or(false);
+        let mut rootfs = Self { path, overlay: spec::overlay(spec)?, readonly, propagation, prepared: None };
+        if spec::new_namespaces(spec) & libc::CLONE_NEWUSER as u64 != 0 && nix::unistd::geteuid().is_root() {
+            // Mapped root may not walk to the layers below the data root; a mount made by the parent needs no walk.
+            rootfs.prepared = Some(rootfs.detached()?);
+        }
+        Ok(rootfs)
+    }
+
+    /// The root's directory on the host.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Child: cuts the new mount namespace off from the host's and attaches the root. The descriptor is the mount.
+    pub fn attach(&mut self) -> Result<OwnedFd> {
+        // Slave, so that a bind mount asked to be rslave still gets what the host mounts later, and nothing goes back.
+        let flags = match self.propagation {
+            Some((flag, _)) if flag == libc::MS_PRIVATE => MsFlags::MS_PRIVATE,
+            Some((flag, _)) if flag == libc::MS_SHARED => MsFlags::MS_SHARED,
+            _ => MsFlags::MS_SLAVE,
+        };
+        propagate("/", flags | MsFlags::MS_REC)?;
+        let target = self.pin()?;
+        if flags == MsFlags::MS_SHARED {
+            // pivot_root refuses a root below a shared mount, and the root must not appear on the host.
+            self.unshare_parent()?;
+        }
+        let mount = match self.prepared.take() {
+            Some(mount) => mount,
+            None => self.detached()?,
+        };
+        attach(&mount, &target).map_err(|e| Error::at("rootfs", "attach", &self.path, e))?;
+        Ok(mount)
+    }
+
+    fn pin(&self) -> Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        open(&self.path, flags, Mode::empty()).map_err(|e| Error::at("rootfs", "open", &self.path, e))
+    }
+
+    fn detached(&self) -> Result<OwnedFd> {
+        match &self.overlay {
+            Some(overlay) => mount_overlay(overlay),
+            None => {
+                let path = self.pin()?;
+                clone_tree(path.as_fd(), c"", true).map_err(|e| Error::at("rootfs", "open_tree", &self.path, e))
+            }
+        }
+    }
+
+    fn unshare_parent(&self) -> Result<()> {
+        let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+        // EINVAL: this directory is not itself a mount; the mount it lies on is that of a parent directory.
+        for path in self.path.ancestors() {
+            let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+            let fd = open(path, flags, Mode::empty()).map_err(|e| Error::at("rootfs", "open", path, e))?;
+            match set_attributes(&fd, &private, false) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EINVAL) => continue,
+                Err(e) => return Err(Error::at("rootfs", "make private", path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Child: makes the root the only tree there is, and `/` the working directory.
+    pub fn enter(&self, root: BorrowedFd<'_>) -> Result<()> {
+        let os = |op: &'static str| move |e: Errno| Error::os("rootfs", op, e);
+        if self.readonly {
+            let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+            set_attributes(root, &readonly, false).map_err(os("make the root read-only"))?;
+        }
+        fchdir(root).map_err(os("fchdir"))?;
+        // The old root is mounted over the new one, then taken away: no directory for it is needed in the image
+        // (pivot_root(2), "pivot_root(".", ".")").
+        pivot_root(".", ".").map_err(os("pivot_root"))?;
+        if self.propagation.is_some_and(|(flag, _)| flag == libc::MS_SHARED) {
+            // Or the unmount below would reach the host.
+            propagate(".", MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
+        }
+        umount2(".", MntFlags::MNT_DETACH).map_err(os("umount of the host's root"))?;
+        chdir("/").map_err(os("chdir"))?;
+        if let Some((flag, recursive)) = self.propagation {
+            let recursion = if recursive { MsFlags::MS_REC } else { MsFlags::empty() };
+            propagate("/", MsFlags::from_bits_retain(flag) | recursion)?;
+        }
+        Ok(())
+    }
+}
+
+/// Child of a container that keeps its maker's mount namespace: only the root directory changes.
+pub fn change_root(path: &Path) -> Result<()> {
+    nix::unistd::chroot(path).map_err(|e| Error::at("rootfs", "chroot", path, e))?;
+    chdir("/").map_err(|e| Error::os("rootfs", "chdir", e))
+}
+
+fn propagate(path: &str, flags: MsFlags) -> Result<()> {
+    mount(None::<&str>, path, None::<&str>, flags, None::<&str>)
+        .map_err(|e| Error::at("rootfs", "change propagation of", path, e))
+}
+
+/// A detached overlay.
+fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
+    let context = FsContext::open("overlay").map_err(|e| {
+        Error::os("rootfs", "fsopen(overlay)", e).hint("the kernel needs overlayfs (modprobe overlay)")
+    })?;
+    let explain = |op: &str, path: &Path, e: Errno| {
+        let error = Error::at("rootfs", op, path, e);
+        match context.complaint() {
+            Some(complaint) => error.context(complaint),
+            None => error,
+        }
+    };
+    let mut separate = true;
+    for lower in &overlay.lower {
+        match context.set("lowerdir+", text(lower)?) {
+            Ok(()) => {}
+            // Kernels before 6.5 know one colon-separated list only.
+            Err(Errno::EINVAL) if separate && lower == &overlay.lower[0] => {
+                separate = false;
+                break;
+            }
+            Err(e) => return Err(explain("overlay layer", lower, e)),
+        }
+    }
+    if !separate {
+        let list = lower_list(&overlay.lower)?;
+        if list.len() > FSCONFIG_LIMIT {
+            return mount_overlay_legacy(overlay, &list);
+        }
+        context.set("lowerdir", &list).map_err(|e| explain("overlay layers", Path::new(&list), e))?;
+    }
+    if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
+        context.set("upperdir", text(upper)?).map_err(|e| explain("overlay upper directory", upper, e))?;
+        context.set("workdir", text(work)?).map_err(|e| explain("overlay work directory", work, e))?;
+        if overlay.volatile {
+            // Before 5.10 there is no such option; syncing is only slower.
+            let _ = context.flag("volatile");
+        }
+    }
+    context.create().map_err(|e| explain("mount overlay with", overlay.upper.as_ref().unwrap_or(&overlay.lower[0]), e))?;
+    context.mount(0).map_err(|e| Error::os("rootfs", "fsmount(overlay)", e))
+}
+
+/// For a list of layers that `fsconfig` cannot carry: mount(2) on a directory of our own namespace, from which a
+/// detached copy is taken.
+fn mount_overlay_legacy(overlay: &Overlay, list: &str) -> Result<OwnedFd> {
+    let mut data = format!("lowerdir={list}");
+    if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
+        data.push_str(&format!(",upperdir={},workdir={}", text(upper)?, text(work)?));
+    }
+    if data.len() >= 4096 {
+        return Err(Error::new("rootfs", format!("{} layers are too many for this kernel", overlay.lower.len()))
+            .hint("Linux 6.5 and later take 500 layers"));
+    }
+    let place = overlay.work.as_ref().unwrap_or(&overlay.lower[0]);
+    mount(Some("overlay"), place, Some("overlay"), MsFlags::empty(), Some(data.as_str()))
+        .map_err(|e| Error::at("rootfs", "mount overlay on", place, e))?;
+    let path = CString::new(place.as_os_str().as_bytes()).map_err(|_| Error::invalid("a layer's path has a NUL"))?;
+    let copy = clone_tree(AT_FDCWD, &path, false).map_err(|e| Error::at("rootfs", "open_tree", place, e));
+    umount2(place, MntFlags::MNT_DETACH).map_err(|e| Error::at("rootfs", "umount", place, e))?;
+    copy
+}
+
+fn lower_list(lower: &[PathBuf]) -> Result<String> {
+    let mut list = String::new();
+    for path in lower {
+        let path = text(path)?;
+        if path.contains([':', ',', '\\']) {
+            return Err(Error::invalid(format!("{path}: a layer's path may not hold ':', ',' or '\\' on this kernel")));
+        }
+        list.push_str(if list.is_empty() { "" } else { ":" });
+        list.push_str(path);
+    }
+    Ok(list)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))
+}

@@ -1,0 +1,176 @@
+//! The conversation of a parent with the process it makes: which step may begin, what went wrong, the pty.
+//!
+//! A sequenced-packet socket pair: packets keep their borders, a descriptor can travel, and because both ends are
+//! close-on-exec, the end of the stream tells the parent that `execve` has happened.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use pyd_sys::fdpass;
+
+use crate::error::{Error, Result};
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+/// What the parent tells the child, always in this order; a step that is not needed is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The user namespace has its id maps.
+    Mapped = 1,
+    /// The child is in its cgroups.
+    Joined = 2,
+    /// Hooks have run and the network is there.
+    Prepared = 3,
+    /// The command may start.
+    Start = 4,
+}
+
+/// What the child tells the parent.
+#[derive(Debug)]
+pub enum Report {
+    /// Everything is made; only the start is missing.
+    Ready,
+    /// Something was left out.
+    Warning(String),
+    /// The master of the container's terminal.
+    Console(OwnedFd),
+    /// Pid of a grandchild that is the parent's child (`CLONE_PARENT`).
+    Pid(i32),
+    /// The child has failed and ends.
+    Failed(Error),
+    /// The child has executed its command, or is dead.
+    Closed,
+}
+
+/// Larger than any error: paths in it are at most 4096 bytes each.
+const PACKET: usize = 32 * 1024;
+
+/// Makes the two ends: parent's, child's.
+pub fn channel() -> Result<(Channel, Channel)> {
+    let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(|e| Error::os("namespaces", "socketpair", e))?;
+    Ok((Channel(a), Channel(b)))
+}
+
+impl Channel {
+    /// Parent: lets the child begin a step.
+    pub fn allow(&self, step: Step) -> Result<()> {
+        self.write(&[step as u8])
+    }
+
+    /// Child: waits until the parent has allowed `step`; earlier permissions are passed over. `done` remembers.
+    pub fn wait(&self, step: Step, done: &mut Option<Step>) -> Result<()> {
+        while done.is_none_or(|last| last < step) {
+            let mut byte = [0u8; 1];
+            let (n, _) = self.read(&mut byte)?;
+            *done = match (n, byte[0]) {
+                (0, _) => return Err(Error::new("namespaces", "the process that made the container is gone")),
+                (_, 1) => Some(Step::Mapped),
+                (_, 2) => Some(Step::Joined),
+                (_, 3) => Some(Step::Prepared),
+                _ => Some(Step::Start),
+            };
+        }
+        Ok(())
+    }
+
+    /// Child: says that only the start is missing.
+    pub fn ready(&self) -> Result<()> {
+        self.write(b"R")
+    }
+
+    /// Child: names what was left out.
+    pub fn warn(&self, warning: &str) -> Result<()> {
+        self.write(format!("W{warning}").as_bytes())
+    }
+
+    /// Child: hands over the terminal.
+    pub fn console(&self, master: &OwnedFd) -> Result<()> {
+        fdpass::send(&self.0, b"C", master).map_err(|e| Error::os("terminal", "sendmsg", e))
+    }
+
+    /// In-between process: names the grandchild.
+    pub fn pid(&self, pid: i32) -> Result<()> {
+        self.write(format!("P{pid}").as_bytes())
+    }
+
+    /// Child: says why it ends.
+    pub fn fail(&self, error: &Error) {
+        // Nobody is left to tell when the parent is gone.
+        if let Ok(text) = serde_json::to_vec(error) {
+            let _ = self.write(&text[..text.len().min(PACKET)]);
+        }
+    }
+
+    /// Parent: the next report of the child.
+    pub fn report(&self) -> Result<Report> {
+        let mut packet = vec![0u8; PACKET];
+        let (n, fd) = self.read(&mut packet)?;
+        let text = String::from_utf8_lossy(&packet[..n]);
+        Ok(match (text.chars().next(), fd) {
+            (None, _) => Report::Closed,
+            (Some('R'), _) => Report::Ready,
+            (Some('W'), _) => Report::Warning(text[1..].to_owned()),
+            (Some('C'), Some(master)) => Report::Console(master),
+            (Some('P'), _) => Report::Pid(text[1..].parse().unwrap_or(0)),
+            _ => Report::Failed(
+                serde_json::from_str(&text)
+                    .unwrap_or_else(|e| Error::new("namespaces", format!("unreadable report of the child: {e}"))),
+            ),
+        })
+    }
+
+    fn write(&self, packet: &[u8]) -> Result<()> {
+        use std::os::fd::AsRawFd;
+        loop {
+            match send(self.0.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => continue,
+                Err(e) => return Err(Error::os("namespaces", "send to the other side of a start", e)),
+            }
+        }
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+        loop {
+            match fdpass::receive(&self.0, buffer) {
+                // A peer that died with unread packets resets the connection: the same as its end.
+                Err(Errno::ECONNRESET) => return Ok((0, None)),
+                Err(Errno::EINTR) => continue,
+                other => return other.map_err(|e| Error::os("namespaces", "recvmsg", e)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_come_in_order_and_may_be_left_out() {
+        let (parent, child) = channel().unwrap();
+        parent.allow(Step::Joined).unwrap();
+        parent.allow(Step::Prepared).unwrap();
+        let mut done = None;
+        child.wait(Step::Joined, &mut done).unwrap();
+        child.wait(Step::Mapped, &mut done).unwrap();
+        assert_eq!(done, Some(Step::Joined));
+        child.wait(Step::Prepared, &mut done).unwrap();
+        drop(parent);
+        assert!(child.wait(Step::Start, &mut done).is_err());
+    }
+
+    #[test]
+    fn errors_arrive_whole() {
+        let (parent, child) = channel().unwrap();
+        let error = Error::at("mounts", "mount", "/x", Errno::EPERM).hint("h");
+        child.fail(&error);
+        drop(child);
+        assert!(matches!(parent.report().unwrap(), Report::Failed(e) if e == error));
+        assert!(matches!(parent.report().unwrap(), Report::Closed));
+    }
+}
