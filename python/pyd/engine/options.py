@@ -16,7 +16,9 @@ class ContainerOptions:
 
     # what runs
     image: str = ""
-    rootfs: str = ""  # a directory instead of an image; "DIR:O" = read-only base with a throw-away upper layer
+    rootfs: str = (
+        ""  # a directory instead of an image; "DIR:O" = read-only base with a throw-away upper layer
+    )
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None  # () resets the image's
     env: tuple[str, ...] = ()  # "NAME=value"; "NAME" copies the caller's

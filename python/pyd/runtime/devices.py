@@ -26,7 +26,9 @@ def parse(text: str) -> dict[str, str]:
         raise InvalidArgument(f"invalid device specification: {text}")
     target = parts[1] if len(parts) == 2 and parts[1] else parts[0]
     if not target.startswith("/"):
-        raise InvalidArgument(f"invalid device mode: {parts[-1]}" if len(parts) == 2 else f"bad format for path: {text}")
+        raise InvalidArgument(
+            f"invalid device mode: {parts[-1]}" if len(parts) == 2 else f"bad format for path: {text}"
+        )
     return {"PathOnHost": parts[0], "PathInContainer": target, "CgroupPermissions": permissions}
 
 

@@ -36,7 +36,14 @@ _TMPFS_VALUES = ("mode", "size", "nr_inodes", "nr_blocks", "uid", "gid", "mpol",
 
 
 def _request(kind: str, source: str, destination: str) -> Mount:
-    return {"Type": kind, "Source": source, "Destination": destination, "RW": True, "Mode": "", "Propagation": ""}
+    return {
+        "Type": kind,
+        "Source": source,
+        "Destination": destination,
+        "RW": True,
+        "Mode": "",
+        "Propagation": "",
+    }
 
 
 def check_target(path: str, text: str) -> str:
@@ -49,7 +56,9 @@ def check_target(path: str, text: str) -> str:
         )
     clean = "/" + posixpath.normpath(path).strip("/")
     if clean == "/":
-        raise InvalidArgument(f"invalid volume specification: '{text}': invalid specification: destination can't be '/'")
+        raise InvalidArgument(
+            f"invalid volume specification: '{text}': invalid specification: destination can't be '/'"
+        )
     return clean
 
 
@@ -57,8 +66,11 @@ def parse_volume(text: str, driver: str = "") -> Mount:
     """-v [SOURCE:]TARGET[:MODES]."""
     parts = text.split(":")
     if len(parts) > 3 or not parts[0] or not parts[-1]:
-        raise InvalidArgument(f"invalid spec: {text}: empty section between colons" if "" in parts
-                              else f"invalid volume specification: '{text}'")
+        raise InvalidArgument(
+            f"invalid spec: {text}: empty section between colons"
+            if "" in parts
+            else f"invalid volume specification: '{text}'"
+        )
     if len(parts) == 1:
         return {**_request("volume", "", check_target(text, text)), "Driver": driver or "local"}
     source, target = parts[0], parts[1]
@@ -98,7 +110,9 @@ def parse_mount(text: str) -> Mount:
     labels: dict[str, str] = {}
     for field in fields:
         key, equals, value = field.partition("=")
-        key = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(key.lower(), key.lower())
+        key = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(
+            key.lower(), key.lower()
+        )
         if key in ("readonly", "volume-nocopy", "bind-nonrecursive"):
             flags[key] = _boolean(value if equals else "true", field)
         elif not equals:
@@ -134,7 +148,7 @@ def parse_mount(text: str) -> Mount:
         mount["Labels"] = labels
     else:
         if source:
-            raise InvalidArgument("invalid mount config for type \"tmpfs\": field Source must not be specified")
+            raise InvalidArgument('invalid mount config for type "tmpfs": field Source must not be specified')
         mount["Options"] = _tmpfs_options(values)
     return mount
 
@@ -154,7 +168,7 @@ def _bind(mount: Mount, source: str, values: dict[str, str], flags: dict[str, bo
         )
     propagation = values.get("bind-propagation", "rprivate")
     if propagation not in _PROPAGATION:
-        raise InvalidArgument(f'invalid propagation value: {propagation}')
+        raise InvalidArgument(f"invalid propagation value: {propagation}")
     recursive = values.get("bind-recursive", "enabled")
     if recursive not in ("enabled", "disabled", "writable", "readonly"):
         raise InvalidArgument(f"invalid value for bind-recursive: {recursive}")
@@ -227,7 +241,12 @@ def _oci(mount: Mount) -> Mount:
     if not mount["RW"]:
         options.append("ro")
     options.append(mount["Propagation"] or "rprivate")
-    return {"destination": mount["Destination"], "type": "bind", "source": mount["Source"], "options": options}
+    return {
+        "destination": mount["Destination"],
+        "type": "bind",
+        "source": mount["Source"],
+        "options": options,
+    }
 
 
 def root_propagation(mounts: Iterable[Mount]) -> str:

@@ -42,7 +42,9 @@ def check(host: Mapping[str, Any]) -> list[str]:
         raise InvalidArgument(f"Range of CPUs is from 0.01 to {available}.00")
     period, quota = host.get("CpuPeriod") or 0, host.get("CpuQuota") or 0
     if period and not 1000 <= period <= 1_000_000:
-        raise InvalidArgument("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+        raise InvalidArgument(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        )
     if 0 < quota < 1000:
         raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     weight = host.get("BlkioWeight") or 0
@@ -51,14 +53,20 @@ def check(host: Mapping[str, Any]) -> list[str]:
     for key in ("CpusetCpus", "CpusetMems"):
         _check_list(str(host.get(key) or ""), key)
     if host.get("OomKillDisable") and not memory:
-        return ["OOM killer is disabled for the container, but no memory limit is set: the host can run out of memory."]
+        return [
+            "OOM killer is disabled for the container, but no memory limit is set: the host can run out of memory."
+        ]
     return []
 
 
 def _check_list(text: str, key: str) -> None:
     for part in text.split(",") if text else ():
         ends = part.split("-")
-        if len(ends) > 2 or not all(end.isascii() and end.isdigit() for end in ends) or int(ends[0]) > int(ends[-1]):
+        if (
+            len(ends) > 2
+            or not all(end.isascii() and end.isdigit() for end in ends)
+            or int(ends[0]) > int(ends[-1])
+        ):
             raise InvalidArgument(f"Invalid value {text} for {key[:6].lower()} {key[6:].lower()}")
 
 
@@ -89,7 +97,9 @@ def linux_resources(host: Mapping[str, Any]) -> dict[str, Any]:
     pids = host.get("PidsLimit")
     block = _compact(
         weight=host.get("BlkioWeight"),
-        weightDevice=[{**_device(x["Path"]), "weight": x["Weight"]} for x in host.get("BlkioWeightDevice") or ()],
+        weightDevice=[
+            {**_device(x["Path"]), "weight": x["Weight"]} for x in host.get("BlkioWeightDevice") or ()
+        ],
         throttleReadBpsDevice=_throttle(host.get("BlkioDeviceReadBps")),
         throttleWriteBpsDevice=_throttle(host.get("BlkioDeviceWriteBps")),
         throttleReadIOPSDevice=_throttle(host.get("BlkioDeviceReadIOps")),

@@ -168,7 +168,9 @@ def _namespaces(spec: SpecInput) -> list[dict[str, str]]:
         elif host.get(key) != "host":
             result.append({"type": kind})
     # Docker's default: private where only v2 shows all of a container's limits in one place, else the host's
-    mode = host.get("CgroupnsMode") or ("private" if spec.cgroup_v2 and not host.get("Privileged") else "host")
+    mode = host.get("CgroupnsMode") or (
+        "private" if spec.cgroup_v2 and not host.get("Privileged") else "host"
+    )
     if mode == "private":
         result.append({"type": "cgroup"})
     return result

@@ -1,8 +1,8 @@
 """The handle on one running container: spawning its shim, and talking to it over its control socket.
 
 A task is alive as long as its shim holds the lock on shim.lock: unlike a pid, a lock cannot be taken over by a
-stranger. Protocol: one JSON line each way per connection; attach and exec go on with frames (8 byte header: stream, three
-zero bytes, length big-endian).
+stranger. Protocol: one JSON line each way per connection; attach and exec go on with frames (8 byte header:
+stream, three zero bytes, length big-endian); `wait` and `exec_wait` answer at the end only.
 """
 
 from __future__ import annotations
@@ -120,7 +120,10 @@ def reap(child: int, *, wait: bool = True) -> bool:
 def start_error(error: Mapping[str, Any]) -> errors.PydError:
     """The exception for an error object of the shim."""
     status = error.get("status")
-    message, hint = str(error.get("message") or "the container's monitor reported an error"), error.get("hint")
+    message, hint = (
+        str(error.get("message") or "the container's monitor reported an error"),
+        error.get("hint"),
+    )
     if status == 409:
         return errors.Conflict(message, hint)
     if status == 404:
@@ -170,22 +173,24 @@ class Task:
 
     def open(self, op: str, **values: Any) -> Stream:
         """The same, and keep the connection for what follows the answer."""
+        stream = self.ask(op, **values)
+        try:
+            stream.wait()
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def ask(self, op: str, **values: Any) -> Stream:
+        """Ask without waiting for the answer: `wait` gets its own only when the container ends."""
         connection = self._connect()
         try:
             connection.settimeout(None)
             connection.sendall(json.dumps({"op": op, **values}).encode("utf-8", "surrogateescape") + b"\n")
-            stream = Stream(connection)
-            stream.answer = stream.read_line()
-        except (OSError, EOFError, ValueError) as error:
+        except OSError as error:
             connection.close()
             raise errors.Conflict("the container has just stopped") from error
-        except BaseException:
-            connection.close()
-            raise
-        if "error" in stream.answer:
-            connection.close()
-            raise start_error(stream.answer["error"])
-        return stream
+        return Stream(connection)
 
     def _connect(self) -> socket.socket:
         """Connect through /proc/self/fd: a socket's path may have 108 bytes only, a run-root may be longer."""
@@ -217,7 +222,22 @@ class Stream:
         self.buffer = b""
         self.answer: dict[str, Any] = {}
 
-    def read_line(self) -> dict[str, Any]:
+    def wait(self, timeout: float | None = None) -> dict[str, Any] | None:
+        """The answer; None if there is none within `timeout` seconds. Raises what `Task.call` does."""
+        self.socket.settimeout(timeout)
+        try:
+            self.answer = self._read_line()
+        except TimeoutError:
+            return None
+        except (OSError, EOFError, ValueError) as error:
+            raise errors.Conflict("the container has just stopped") from error
+        finally:
+            self.socket.settimeout(None)
+        if "error" in self.answer:
+            raise start_error(self.answer["error"])
+        return self.answer
+
+    def _read_line(self) -> dict[str, Any]:
         data = b""
         while b"\n" not in data:
             chunk = self.socket.recv(65536)
@@ -230,17 +250,6 @@ class Stream:
         value = json.loads(line)
         if not isinstance(value, dict):
             raise ValueError("not an object")
-        return value
-
-    def follow_up(self) -> dict[str, Any]:
-        """The second line of `wait`. EOFError when the shim died."""
-        data = self.buffer
-        while b"\n" not in data:
-            chunk = self.socket.recv(65536)
-            if not chunk:
-                raise EOFError
-            data += chunk
-        value: dict[str, Any] = json.loads(data.partition(b"\n")[0])
         return value
 
     def close(self) -> None:

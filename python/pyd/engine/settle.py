@@ -1,0 +1,122 @@
+"""What became of a container: the shim's exit record is folded into the row by whoever looks next.
+
+A task may exist only while its bundle does. Cases, when the row says that it runs or a bundle is there:
+    exit.json is there             it has ended: note how, remove the bundle
+    the shim holds its lock        it runs
+    neither                        its shim was killed (or the host rebooted): the kernel killed its init with it;
+                                   clean up after both and note 137
+A container with --rm is removed instead of noted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pyd.engine import networking
+from pyd.errors import ContainerNotFound
+from pyd.runtime import bundle, host, task
+from pyd.store import ContainerRecord, now
+from pyd.store.locks import try_acquire
+
+if TYPE_CHECKING:
+    from pyd.engine.engine import Engine
+
+SHIM_DIED = "its monitor (shim) died"
+
+
+def settle(engine: Engine, record: ContainerRecord, *, locked: bool = False) -> ContainerRecord | None:
+    """The record as it is now; None when the container is gone by this. Waits for nobody."""
+    directory = engine.config.paths.bundle(record.id)
+    has_bundle = os.path.isdir(directory)
+    says_running = record.state in ("running", "paused")
+    if not has_bundle and not says_running:
+        return record
+    if says_running and has_bundle and not _ended(engine, record) and task.is_alive(directory):
+        return record
+    if locked:
+        return _settle(engine, record.id)
+    fd = try_acquire(f"{engine.config.paths.run_root}/locks/{record.id}")
+    if fd is None:
+        return record  # somebody starts, stops or removes it at this moment
+    try:
+        return _settle(engine, record.id)
+    finally:
+        os.close(fd)
+
+
+def _ended(engine: Engine, record: ContainerRecord) -> bool:
+    return os.path.exists(engine.config.paths.exit_file(record.id))
+
+
+def _settle(engine: Engine, container_id: str) -> ContainerRecord | None:
+    """The same with the lock held, on the row as it is under the lock."""
+    try:
+        record = engine.store.containers.get(container_id)
+    except ContainerNotFound:
+        return None
+    directory = engine.config.paths.bundle(container_id)
+    alive = task.is_alive(directory)
+    result = read_exit(engine, container_id)
+    if result is None and alive:
+        return _found_running(engine, record) if record.state not in ("running", "paused") else record
+    if not os.path.isdir(directory) and record.state not in ("running", "paused"):
+        return record
+    if result is None:
+        # It may have written its record between our two looks
+        result = read_exit(engine, container_id)
+    if result is None:
+        host.clean_up(container_id, engine.cgroup(record))
+        result = {"exit_code": 137, "finished_at": now(), "error": SHIM_DIED}
+        if record.state not in ("running", "paused") and not record.auto_remove:
+            # the start itself was killed half-way: as if it had not been tried
+            bundle.remove(directory)
+            networking.release(engine, record)
+            return record
+    return finish(engine, record, result)
+
+
+def read_exit(engine: Engine, container_id: str) -> dict[str, Any] | None:
+    try:
+        with open(engine.config.paths.exit_file(container_id), encoding="utf-8") as file:
+            value = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def finish(engine: Engine, record: ContainerRecord, result: dict[str, Any]) -> ContainerRecord | None:
+    """Note the end (lock held). First the row, then the bundle: killed in between, this is done again."""
+    if record.auto_remove:
+        engine.discard(record)
+        return None
+    columns: dict[str, Any] = {
+        "state": "exited",
+        "pid": 0,
+        "shim_pid": 0,
+        "exit_code": int(result.get("exit_code") or 0),
+        "error": str(result.get("error") or ""),
+        "oom_killed": bool(result.get("oom_killed")),
+        "started_at": str(result.get("started_at") or record.started_at),
+        "finished_at": str(result.get("finished_at") or now()),
+        "network": {},
+    }
+    with engine.store.db.write():
+        engine.store.containers.update(record.id, **columns)
+        networking.release(engine, record)
+    bundle.remove(engine.config.paths.bundle(record.id))
+    return replace(record, **columns)
+
+
+def _found_running(engine: Engine, record: ContainerRecord) -> ContainerRecord:
+    """The `pyd` that started it was killed before it could say so."""
+    answer = task.Task(engine.config.paths.bundle(record.id)).call("state")
+    columns: dict[str, Any] = {
+        "state": answer.get("status", "running"),
+        "pid": answer["pid"],
+        "started_at": now(),
+    }
+    engine.store.containers.update(record.id, durable=not record.auto_remove, **columns)
+    return replace(record, **columns)
