@@ -164,7 +164,11 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def payload() -> Path:
-    """The static test program of tests/payload."""
+    """The static test program of tests/payload; $PYD_TEST_PAYLOAD where there is no cargo (a virtual
+    machine).
+    """
+    if os.environ.get("PYD_TEST_PAYLOAD"):
+        return Path(os.environ["PYD_TEST_PAYLOAD"])
     top = Path(__file__).parent.parent
     target = top / "target" / "payload"
     subprocess.run(

@@ -223,7 +223,8 @@ def test_engine_files_do_not_change(busybox: str, pyd: Pyd) -> None:
 
     binary = Path(str(package.__file__)).parent / "_bin/pyd-runtime"
     before = hashlib.sha256(binary.read_bytes()).hexdigest()
-    script = "for i in $(seq 200); do for e in /proc/[0-9]*/exe; do (exec 9>>$e) 2>/dev/null && echo $e; done; done"
+    loop = "for e in /proc/[0-9]*/exe; do (exec 9>>$e) 2>/dev/null && echo $e; done"
+    script = f"for i in $(seq 200); do {loop}; done"
     container = pyd("run", "-d", busybox, "sh", "-c", script).out
     for _ in range(20):
         pyd("exec", container, "true", code=None)

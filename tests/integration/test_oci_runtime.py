@@ -1,0 +1,238 @@
+"""pyd-runtime as an OCI runtime, by itself: a bundle, no engine, no image."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyd
+from tests.support.command import Result, wait_until
+from tests.support.world import World
+
+RUNTIME = os.environ.get("PYD_RUNTIME") or str(Path(str(pyd.__file__)).parent / "_bin/pyd-runtime")
+Edit = Callable[[dict[str, Any]], object]
+
+
+class Runtime:
+    """pyd-runtime with a state directory of its own, and the bundles that it is given."""
+
+    def __init__(self, directory: Path, cgroup_parent: str, payload: Path) -> None:
+        self.directory = directory
+        self.cgroup_parent = cgroup_parent
+        self.payload = payload
+        self.made: list[str] = []
+
+    def __call__(self, *args: object, code: int | None = 0) -> Result:
+        words = tuple(str(arg) for arg in args)
+        done = subprocess.run(
+            [RUNTIME, "--root", str(self.directory / "state"), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        result = Result(("runtime", *words), done.returncode, done.stdout, done.stderr)
+        assert code is None or result.code == code, result
+        return result
+
+    def bundle(self, name: str, args: list[str], edit: Edit = lambda spec: None) -> Path:
+        """The default of `pyd-runtime spec`, with the payload as the only file of its root."""
+        bundle = self.directory / name
+        root = bundle / "rootfs"
+        root.mkdir(parents=True)
+        shutil.copy(self.payload, root / "payload")
+        self("spec", "--bundle", bundle)
+        spec = json.loads((bundle / "config.json").read_text())
+        spec["process"]["args"] = args
+        spec["process"]["terminal"] = False
+        spec["root"]["readonly"] = False
+        spec["linux"]["cgroupsPath"] = f"{self.cgroup_parent}/{name}"
+        edit(spec)
+        (bundle / "config.json").write_text(json.dumps(spec))
+        self.made.append(name)
+        return bundle
+
+    def run(self, name: str, args: list[str], edit: Edit = lambda spec: None, code: int | None = 0) -> Result:
+        return self("run", "--bundle", self.bundle(name, args, edit), name, code=code)
+
+    def state(self, name: str) -> Any:
+        return json.loads(self("state", name).stdout)
+
+
+@pytest.fixture
+def runtime(world: World, tmp_path: Path, payload: Path) -> Iterator[Runtime]:
+    made = Runtime(tmp_path, world.cgroup_parent, payload)
+    yield made
+    for name in made.made:
+        made("delete", "--force", name, code=None)
+    wait_until(lambda: not world.cgroups(), 5, "cgroups of a bundle")
+
+
+def test_run(runtime: Runtime) -> None:
+    edit: Edit = lambda spec: spec.update(hostname="inner")  # noqa: E731
+    assert runtime.run("a", ["/payload", "print-hostname"], edit).out == "inner"
+
+
+def test_exit_status(runtime: Runtime) -> None:
+    runtime.run("a", ["/payload", "exit", "42"], code=42)
+
+
+def test_life(runtime: Runtime) -> None:
+    """create, state, start, ps, pause, resume, exec, kill, delete: as the runtime specification has it."""
+    bundle = runtime.bundle("life", ["/payload", "sleep", "1000"])
+    process = subprocess.Popen(
+        [RUNTIME, "--root", str(runtime.directory / "state"), "create", "--bundle", str(bundle), "life"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    assert process.wait(20) == 0
+    state = runtime.state("life")
+    assert (state["status"], state["id"], state["bundle"]) == ("created", "life", str(bundle))
+    assert state["ociVersion"].startswith("1.")
+    runtime("start", "life")
+    assert runtime.state("life")["status"] == "running"
+    assert str(state["pid"]) in runtime("ps", "life").stdout
+    runtime("pause", "life")
+    assert runtime.state("life")["status"] == "paused"
+    runtime("resume", "life")
+    assert runtime("exec", "life", "/payload", "cwd").out == "/"
+    runtime("exec", "life", "/payload", "exit", "9", code=9)
+    assert "running" in runtime("delete", "life", code=1).stderr.lower()
+    runtime("kill", "life", "KILL")
+    wait_until(lambda: runtime.state("life")["status"] == "stopped", 5)
+    runtime("delete", "life")
+    assert runtime("state", "life", code=1).stderr
+
+
+def test_features(runtime: Runtime) -> None:
+    features = json.loads(runtime("features").stdout)
+    assert features["ociVersionMin"]
+    assert "seccomp" in features["linux"]
+
+
+def test_default_seccomp_of_pyd(runtime: Runtime) -> None:
+    edit: Edit = lambda spec: spec.setdefault("annotations", {}).update({"dev.pyd.seccomp": "default"})  # noqa: E731
+    assert "Seccomp:\t2" in runtime.run("a", ["/payload", "caps"], edit).stdout
+
+
+def test_namespaces_are_all_new(runtime: Runtime) -> None:
+    def edit(spec: dict[str, Any]) -> None:
+        spec["linux"]["namespaces"] = [
+            {"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup", "time", "user")
+        ]
+        spec["linux"]["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+    out = runtime.run("a", ["/payload", "cat", "/proc/self/uid_map"], edit).out.split()
+    assert out == ["0", "100000", "65536"]
+
+
+def test_hooks_run_in_order_with_the_state_on_stdin(runtime: Runtime, tmp_path: Path) -> None:
+    log = tmp_path / "hooks.log"
+    hook = tmp_path / "hook.sh"
+    hook.write_text(f"#!/bin/sh\necho $1 $(cat | tr -d '\\n ' | cut -c1-20) >> {log}\n")
+    hook.chmod(0o755)
+    kinds = ("prestart", "createRuntime", "poststart", "poststop")
+
+    def edit(spec: dict[str, Any]) -> None:
+        spec["hooks"] = {kind: [{"path": str(hook), "args": ["hook.sh", kind]}] for kind in kinds}
+
+    runtime.run("a", ["/payload", "cwd"], edit)
+    lines = log.read_text().splitlines()
+    assert [line.split()[0] for line in lines] == list(kinds)
+    assert all('{"' in line for line in lines)
+
+
+def test_console_socket_gives_the_terminal(runtime: Runtime, tmp_path: Path) -> None:
+    path = tmp_path / "console.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        bundle = runtime.bundle(
+            "tty", ["/payload", "print-hostname"], lambda spec: spec["process"].update(terminal=True)
+        )
+        runtime("create", "--console-socket", path, "--bundle", bundle, "tty")
+        connection, _ = listener.accept()
+        with connection:
+            _, ancillary, _, _ = connection.recvmsg(4096, socket.CMSG_SPACE(4))
+        (master,) = array.array("i", ancillary[0][2])
+        runtime("start", "tty")
+        assert os.read(master, 1000)
+        os.close(master)
+
+
+@pytest.mark.parametrize(
+    ("edit", "word"),
+    [
+        (lambda spec: spec.update(process="text"), "process"),
+        (lambda spec: spec["process"].update(args=[]), "args"),
+        (lambda spec: spec["process"].update(args="text"), "args"),
+        (lambda spec: spec["process"].update(cwd="relative"), "cwd"),
+        (lambda spec: spec["root"].update(path="nosuch"), "nosuch"),
+        (lambda spec: spec["linux"].update(namespaces=[{"type": "nonsense"}]), "nonsense"),
+        (lambda spec: spec["linux"].update(namespaces=[{"type": "network", "path": "/no/such"}]), "/no/such"),
+        (lambda spec: spec["process"]["user"].update(uid=-1), "uid"),
+        (lambda spec: spec["process"]["user"].update(uid=4294967296), "uid"),
+        (
+            lambda spec: spec["mounts"].append({"destination": "/x", "type": "nosuchfs", "source": "a"}),
+            "nosuchfs",
+        ),
+        (
+            lambda spec: spec["mounts"].append({"destination": "/x", "type": "bind", "source": "/no/such"}),
+            "/no/such",
+        ),
+        (lambda spec: spec["linux"].update(sysctl={"kernel.nonsense": "1"}), "nonsense"),
+        (lambda spec: spec.update(ociVersion="9.0.0"), "9.0.0"),
+    ],
+)
+def test_wrong_specs_are_one_sentence(runtime: Runtime, edit: Edit, word: str) -> None:
+    result = runtime.run("bad", ["/payload", "cwd"], edit, code=None)
+    assert result.code != 0
+    assert word in result.stderr, result
+    assert "panicked" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 3
+
+
+def test_config_that_is_not_json(runtime: Runtime) -> None:
+    bundle = runtime.bundle("bad", ["/payload", "cwd"])
+    (bundle / "config.json").write_text("{")
+    result = runtime("run", "--bundle", bundle, "bad", code=None)
+    assert result.code != 0 and "config.json" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../../etc", "a\nb", "x" * 2000])
+def test_names_that_are_no_names(runtime: Runtime, name: str) -> None:
+    bundle = runtime.bundle("named", ["/payload", "cwd"])
+    assert runtime("run", "--bundle", bundle, name, code=None).code != 0
+
+
+def test_mounts_in_the_container_only(runtime: Runtime) -> None:
+    def edit(spec: dict[str, Any]) -> None:
+        spec["mounts"].append(
+            {"destination": "/t", "type": "tmpfs", "source": "t", "options": ["size=1m", "noexec"]}
+        )
+
+    before = Path("/proc/self/mountinfo").read_text()
+    out = runtime.run("a", ["/payload", "mounts"], edit).stdout
+    (line,) = [line for line in out.splitlines() if line.split()[4] == "/t"]
+    assert "noexec" in line and "size=1024k" in line
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def test_signal_to_all(runtime: Runtime) -> None:
+    bundle = runtime.bundle("a", ["/payload", "sleep", "1000"])
+    runtime("run", "--detach", "--bundle", bundle, "a")
+    pid = runtime.state("a")["pid"]
+    runtime("kill", "--all", "a", str(int(signal.SIGKILL)))
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or runtime.state("a")["status"] == "stopped", 5)
