@@ -35,4 +35,4 @@ def test_used_beside_the_command(busybox: str, pyd: Pyd, name: str) -> None:
 
     engine = Engine()
     pyd("run", "-d", "--name", name, busybox, "sleep", "1000")
-    assert name in [container.name for container in engine.containers()]
+    assert [f"/{name}"] in [container["Names"] for container in engine.containers.list()]

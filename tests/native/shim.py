@@ -170,6 +170,7 @@ class Shim:
     child: subprocess.Popen[bytes]
     report: dict[str, Any]
     stream: Stream | None
+    sockets: list[socket.socket]
 
     @property
     def pid(self) -> int:
@@ -185,6 +186,7 @@ class Shim:
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
+        self.sockets.append(connection)
         connection.settimeout(20)
         directory = os.open(self.run_dir, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -252,6 +254,7 @@ class Shims:
         self.cgroup_parent = cgroup_parent
         self.rootfs = make_rootfs(directory / "rootfs")
         self.started: list[subprocess.Popen[bytes]] = []
+        self.sockets: list[socket.socket] = []
         self.count = 0
 
     def __call__(
@@ -317,14 +320,18 @@ class Shims:
         stream = Stream(ours) if attach else None
         if not attach:
             ours.close()
-        return Shim(directory, child, report, stream)
+        self.sockets.append(ours)
+        return Shim(directory, child, report, stream, self.sockets)
 
     def clean(self) -> None:
         for child in self.started:
             if child.poll() is None:
                 child.kill()
                 child.wait()
+        for connection in self.sockets:
+            connection.close()
         self.started.clear()
+        self.sockets.clear()
 
 
 def is_running(pid: int) -> bool:

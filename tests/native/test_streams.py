@@ -67,7 +67,7 @@ def test_client_slower_than_the_container_gets_the_rest(shims: Shims) -> None:
 
 
 def test_stdin_is_dev_null_without_i(shims: Shims) -> None:
-    shim = shims("cat")
+    shim = shims(*script("cat; sleep 0.5"))
     assert shim.stream
     shim.stream.send(b"nobody reads this")
     assert shim.stream.finish()[0] == b""
