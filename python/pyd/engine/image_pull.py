@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyd.errors import ImageNotFound, NotSupported
+from pyd.oci.descriptor import Descriptor as Layer
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from pyd.oci.descriptor import Descriptor
     from pyd.oci.digest import Digest
     from pyd.registry.pull import Repository, Resolved
     from pyd.store import Store
@@ -24,16 +24,16 @@ class Watcher:
 
     def begins(self, reference: Reference, default_tag: bool) -> None: ...
 
-    def exists(self, layer: Descriptor) -> None: ...
+    def exists(self, layer: Layer) -> None: ...
 
-    def waits(self, layer: Descriptor) -> None: ...
+    def waits(self, layer: Layer) -> None: ...
 
-    def fetches(self, layer: Descriptor, progress: Any) -> None:
+    def fetches(self, layer: Layer, progress: Any) -> None:
         """`progress.done` of `progress.total` bytes have come; both may be read at any time."""
 
-    def fetched(self, layer: Descriptor) -> None: ...
+    def fetched(self, layer: Layer) -> None: ...
 
-    def unpacked(self, layer: Descriptor) -> None: ...
+    def unpacked(self, layer: Layer) -> None: ...
 
     def ends(self) -> None:
         """Called last, after success and failure."""
@@ -154,3 +154,6 @@ def check_platform(name: str, actual: Platform, wanted: Platform, explicit: bool
             f"image with reference {name} was found but does not match the specified platform: "
             f"wanted {wanted}, actual: {actual}"
         )
+
+
+__all__ = ["Layer", "Pulled", "Reference", "Watcher", "check_platform", "pull", "wanted_platform"]

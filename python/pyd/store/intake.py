@@ -221,7 +221,7 @@ class _Work:
             raise Cancelled("cancelled")
         dest = f"{self._tmp[plan.chain_id]}/fs"
         try:
-            os.mkdir(self._tmp[plan.chain_id], 0o700)
+            os.mkdir(self._tmp[plan.chain_id], 0o711)
             os.mkdir(dest, 0o755)
         except OSError as error:
             raise from_os_error(error, f"making {dest}") from error

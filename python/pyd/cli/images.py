@@ -1,0 +1,384 @@
+"""pull, load, import, images, rmi, tag, history, and `pyd image ...`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pyd import errors
+from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, UsageError
+
+if TYPE_CHECKING:
+    from pyd.engine.engine import Engine
+    from pyd.engine.image_views import Row
+
+_NONE = "<none>"
+
+
+def _engine() -> Engine:
+    from pyd.engine.engine import Engine
+
+    return Engine()
+
+
+def _pull(args: Args) -> int:
+    from pyd.cli import progress
+    from pyd.engine.image_pull import Reference
+
+    if args.flag("all-tags"):
+        raise UsageError("--all-tags is not supported: pull the tags that you need by name")
+    quiet = args.flag("quiet")
+    reference = Reference.parse(args.rest[0])
+    if reference.is_name_only and not quiet:
+        print("Using default tag: latest", flush=True)
+    with _engine() as engine:
+        pulled = engine.images.pull(
+            args.rest[0],
+            platform=args.text("platform"),
+            tls_verify=args.flag("tls-verify"),
+            watcher=progress.watcher(quiet=quiet),
+        )
+    reference = pulled.reference
+    if not quiet:
+        print(f"Digest: {pulled.digest}")
+        state = "Downloaded newer image for" if pulled.is_new else "Image is up to date for"
+        print(f"Status: {state} {reference.familiar}")
+    print(reference.canonical)
+    return 0
+
+
+def _load(args: Args) -> int:
+    from pyd.engine.archive import message
+
+    path = args.text("input")
+    if path is None and sys.stdin.isatty():
+        raise errors.InvalidArgument(
+            "requested load from stdin, but stdin is empty", "give a file with -i, or pipe it in"
+        )
+    with _engine() as engine, open(path, "rb") if path else os.fdopen(0, "rb", closefd=False) as stream:
+        loaded = engine.images.load(stream, platform=args.text("platform"))
+    for line in message(loaded):
+        print(line)
+    return 0
+
+
+def _import(args: Args) -> int:
+    source = args.rest[0]
+    with _engine() as engine:
+        image_id = engine.images.import_(
+            os.fdopen(0, "rb", closefd=False) if source == "-" else source,
+            name=args.rest[1] if len(args.rest) > 1 else "",
+            changes=args.all("change"),
+            message=args.text("message") or "",
+            platform=args.text("platform"),
+        )
+    print(image_id)
+    return 0
+
+
+_HEADERS = {
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "ID": "IMAGE ID",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+    "VirtualSize": "SIZE",
+    "Containers": "CONTAINERS",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
+}
+
+
+def _list(args: Args) -> int:
+    from pyd.cli.table import print_rows
+
+    with _engine() as engine:
+        rows = engine.images.list(name=args.rest[0] if args.rest else "", filters=args.all("filter"))
+    full = args.flag("no-trunc")
+    if args.flag("quiet"):
+        for image_id in dict.fromkeys(row.id for row in rows):
+            print(image_id if full else image_id[7:19])
+        return 0
+    format = args.text("format")
+    if format is None:
+        from pyd.config import docker_config
+
+        wanted = docker_config().get("imagesFormat")
+        format = wanted if isinstance(wanted, str) else None
+    columns = ["Repository", "Tag", "ID", "CreatedSince", "Size"]
+    if args.flag("digests"):
+        columns.insert(2, "Digest")
+    print_rows([_fields(row, full) for row in rows], _HEADERS, columns, format)
+    return 0
+
+
+def _fields(row: Row, full: bool) -> dict[str, str]:
+    from pyd.cli.table import age, local_time
+    from pyd.sizes import decimal_size
+
+    since = age(row.created)
+    size = decimal_size(row.size)
+    return {
+        "Repository": row.repository,
+        "Tag": row.tag,
+        "Digest": row.digest,
+        "ID": row.id if full else row.id[7:19],
+        "CreatedSince": f"{since} ago" if since else "N/A",
+        "CreatedAt": local_time(row.created) or "N/A",
+        "Size": size,
+        "VirtualSize": size,
+        "Containers": str(row.containers),
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
+    }
+
+
+def _remove(args: Args) -> int:
+    from pyd.cli.main import each
+
+    with _engine() as engine:
+
+        def one(name: str) -> str:
+            lines = engine.images.remove(name, force=args.flag("force"), prune=False)
+            return "\n".join(lines)
+
+        status = each(args, one)
+        sys.stdout.flush()
+        # the answer is out: what takes time comes now, and what takes long goes on without us
+        if not args.flag("no-prune"):
+            engine.images.sweep()
+    return status
+
+
+def _tag(args: Args) -> int:
+    with _engine() as engine:
+        engine.images.tag(args.rest[0], args.rest[1])
+    return 0
+
+
+_HISTORY = {
+    "ID": "IMAGE",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "CreatedBy": "CREATED BY",
+    "Size": "SIZE",
+    "Comment": "COMMENT",
+}
+
+
+def _history(args: Args) -> int:
+    from pyd.cli.table import age, print_rows
+    from pyd.engine.image_views import printable
+    from pyd.sizes import decimal_size
+
+    with _engine() as engine:
+        lines = engine.images.history(args.rest[0])
+    full, human = args.flag("no-trunc"), args.flag("human")
+    if args.flag("quiet"):
+        for line in lines:
+            print(line.id if full or line.id.startswith("<") else line.id[7:19])
+        return 0
+    rows = []
+    for line in lines:
+        since = age(line.created)
+        by = printable(line.created_by).replace("\t", " ").replace("\n", " ")
+        rows.append(
+            {
+                "ID": line.id if full or line.id.startswith("<") else line.id[7:19],
+                "CreatedSince": (f"{since} ago" if since else "N/A") if human else line.created,
+                "CreatedAt": line.created,
+                "CreatedBy": by if full or len(by) <= 45 else by[:44] + "…",
+                "Size": decimal_size(line.size) if human else str(line.size),
+                "Comment": printable(line.comment).replace("\n", " "),
+            }
+        )
+    columns = ("ID", "CreatedSince" if human else "CreatedAt", "CreatedBy", "Size", "Comment")
+    print_rows(rows, _HISTORY, columns, args.text("format"))
+    return 0
+
+
+def _inspect(args: Args) -> int:
+    from pyd.cli.main import report
+
+    found, status = [], 0
+    with _engine() as engine:
+        for name in args.rest:
+            try:
+                found.append(engine.images.inspect(name))
+            except errors.PydError as error:
+                report(error, args.path)
+                status = 1
+    format = args.text("format")
+    if format and format != "json":
+        from pyd.cli.table import unescape
+        from pyd.cli.template import Template
+
+        template = Template(unescape(format))
+        for image in found:
+            print(template.render(image))
+    elif format:
+        for image in found:
+            print(json.dumps(image, ensure_ascii=False, separators=(",", ":")))
+    else:
+        print(json.dumps(found, indent=4, ensure_ascii=False))
+    return status
+
+
+def _prune(args: Args) -> int:
+    from pyd.sizes import decimal_size
+
+    everything = args.flag("all")
+    if not args.flag("force"):
+        what = (
+            "all images without at least one container associated to them"
+            if everything
+            else "all dangling images"
+        )
+        print(
+            f"WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ",
+            end="",
+            flush=True,
+        )
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            print("Total reclaimed space: 0B")
+            return 0
+    with _engine() as engine:
+        lines, freed = engine.images.prune(everything=everything, filters=args.all("filter"))
+    if lines:
+        print("Deleted Images:", *lines, "", sep="\n")
+    print(f"Total reclaimed space: {decimal_size(freed)}")
+    return 0
+
+
+_QUIET = Option("quiet", BOOL, "Only show image IDs", short="q")
+_NO_TRUNC = Option("no-trunc", BOOL, "Don't truncate output")
+_FORMAT = Option("format", TEXT, "Format output using a Go template, 'table TEMPLATE' or 'json'")
+_PLATFORM = Option("platform", TEXT, "Platform in the form os/arch[/variant]")
+_LIST = (
+    Option("all", BOOL, "Show all images (there are no hidden intermediate ones)", short="a"),
+    Option("digests", BOOL, "Show digests"),
+    Option("filter", LIST, "Filter output: dangling, label, before, since, reference, until", short="f"),
+    _FORMAT,
+    _NO_TRUNC,
+    _QUIET,
+)
+_REMOVE = (
+    Option("force", BOOL, "Force removal of the image", short="f"),
+    Option("no-prune", BOOL, "Do not free blobs and layers now"),
+)
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "pull",
+            _pull,
+            "Pull an image from a registry",
+            (
+                Option("all-tags", BOOL, "Download all tagged images (not yet)", short="a"),
+                Option("disable-content-trust", BOOL, "Accepted: signatures are not verified", default=True),
+                _PLATFORM,
+                Option("quiet", BOOL, "Suppress verbose output", short="q"),
+                Option("tls-verify", BOOL, "Require https with a valid certificate", default=True),
+            ),
+            usage="NAME[:TAG|@DIGEST]",
+            least=1,
+            most=1,
+            epilog="pyd pull debian:bookworm",
+        ),
+        Command(
+            "load",
+            _load,
+            "Load images from an archive (docker save, OCI layout) or stdin",
+            (
+                Option("input", TEXT, "Read from this file instead of stdin", short="i", metavar="file"),
+                _PLATFORM,
+                Option("quiet", BOOL, "Suppress the load output", short="q"),
+            ),
+            epilog="pyd load -i images.tar",
+        ),
+        Command(
+            "import",
+            _import,
+            "Import the contents of a tarball as an image",
+            (
+                Option("change", LIST, "Apply a Dockerfile instruction to the image", short="c"),
+                Option("message", TEXT, "Commit message for the imported image", short="m"),
+                _PLATFORM,
+            ),
+            usage="file|URL|- [REPOSITORY[:TAG]]",
+            least=1,
+            most=2,
+            completes="files",
+            epilog="pyd import -c 'CMD [\"sh\"]' rootfs.tar.gz mine:1",
+        ),
+        Command(
+            "images", _list, "List images", _LIST, usage="[REPOSITORY[:TAG]]", most=1, completes="images"
+        ),
+        Command("ls", _list, "List images", _LIST, usage="[REPOSITORY[:TAG]]", most=1, completes="images"),
+        Command("list", _list, "List images", _LIST, usage="[REPOSITORY[:TAG]]", most=1, completes="images"),
+        *(
+            Command(
+                name,
+                _remove,
+                "Remove images",
+                _REMOVE,
+                usage="IMAGE...",
+                least=1,
+                most=None,
+                completes="images",
+            )
+            for name in ("rmi", "rm", "remove")
+        ),
+        Command(
+            "tag",
+            _tag,
+            "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+            usage="SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+            least=2,
+            most=2,
+            completes="images",
+        ),
+        Command(
+            "history",
+            _history,
+            "Show the history of an image",
+            (
+                _FORMAT,
+                Option(
+                    "human", BOOL, "Print sizes and dates in human readable format", short="H", default=True
+                ),
+                _NO_TRUNC,
+                _QUIET,
+            ),
+            usage="IMAGE",
+            least=1,
+            most=1,
+            completes="images",
+        ),
+        Command(
+            "inspect",
+            _inspect,
+            "Display detailed information on images",
+            (Option("format", TEXT, "Format output using a Go template, or 'json'", short="f"),),
+            usage="IMAGE...",
+            least=1,
+            most=None,
+            completes="images",
+        ),
+        Command(
+            "prune",
+            _prune,
+            "Remove unused images",
+            (
+                Option("all", BOOL, "Remove all unused images, not just dangling ones", short="a"),
+                Option("filter", LIST, "Provide filter values: dangling, label, label!, until"),
+                Option("force", BOOL, "Do not prompt for confirmation", short="f"),
+            ),
+        ),
+    )
+}

@@ -1,0 +1,122 @@
+"""How a pull gets on: tqdm bars on a terminal, Docker's lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any, TextIO
+
+from pyd.engine.image_pull import Layer, Reference, Watcher
+
+
+def watcher(*, quiet: bool = False, stream: TextIO | None = None) -> Watcher:
+    """For `pull` (lines on stdout, bars on stderr), and for `run` with `stream=sys.stderr` (both there)."""
+    if quiet:
+        return Watcher()
+    out = stream or sys.stdout
+    return Bars(out) if sys.stderr.isatty() else Lines(out)
+
+
+class Lines(Watcher):
+    """Docker's output when stdout is no terminal."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+
+    def begins(self, reference: Reference, default_tag: bool) -> None:
+        self._say(f"{reference.digest or reference.tag}: Pulling from {reference.path}")
+
+    def exists(self, layer: Layer) -> None:
+        self._say(f"{layer.digest.short}: Already exists")
+
+    def waits(self, layer: Layer) -> None:
+        self._say(f"{layer.digest.short}: Pulling fs layer")
+
+    def fetched(self, layer: Layer) -> None:
+        # one pass: what is fetched is verified too
+        self._say(f"{layer.digest.short}: Verifying Checksum\n{layer.digest.short}: Download complete")
+
+    def unpacked(self, layer: Layer) -> None:
+        self._say(f"{layer.digest.short}: Pull complete")
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            print(line, file=self._out, flush=True)
+
+
+class Bars(Watcher):
+    """A bar for each layer that is fetched. The counters belong to Rust: a thread looks at them ten times a
+    second.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._bars: dict[str, tuple[Any, Any]] = {}
+        self._done = threading.Event()
+        self._ticker: threading.Thread | None = None
+
+    def begins(self, reference: Reference, default_tag: bool) -> None:
+        print(
+            f"{reference.digest or reference.tag}: Pulling from {reference.path}", file=self._out, flush=True
+        )
+
+    def exists(self, layer: Layer) -> None:
+        self._write(f"{layer.digest.short}: Already exists")
+
+    def fetches(self, layer: Layer, progress: Any) -> None:
+        from tqdm import tqdm
+
+        with self._lock:
+            bar = tqdm(
+                total=layer.size,
+                desc=f"{layer.digest.short}: Downloading",
+                unit="B",
+                unit_scale=True,
+                position=len(self._bars),
+                leave=True,
+                file=sys.stderr,
+                miniters=1,
+            )
+            self._bars[layer.digest] = bar, progress
+            if self._ticker is None:
+                self._ticker = threading.Thread(target=self._tick, daemon=True)
+                self._ticker.start()
+
+    def fetched(self, layer: Layer) -> None:
+        self._describe(layer, "Unpacking")
+
+    def unpacked(self, layer: Layer) -> None:
+        self._describe(layer, "Pull complete")
+
+    def ends(self) -> None:
+        self._done.set()
+        if self._ticker is not None:
+            self._ticker.join()
+        self._update()
+        for bar, _ in self._bars.values():
+            bar.close()
+        self._bars.clear()
+
+    def _describe(self, layer: Layer, text: str) -> None:
+        with self._lock:
+            if layer.digest in self._bars:
+                self._bars[layer.digest][0].set_description_str(
+                    f"{layer.digest.short}: {text}", refresh=False
+                )
+
+    def _tick(self) -> None:
+        while not self._done.wait(0.1):
+            self._update()
+
+    def _update(self) -> None:
+        with self._lock:
+            for bar, progress in self._bars.values():
+                bar.update(progress.done - bar.n)
+                bar.refresh()
+
+    def _write(self, line: str) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(line, file=self._out)
