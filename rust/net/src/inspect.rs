@@ -75,16 +75,25 @@ pub fn links() -> Result<Vec<LinkInfo>> {
 /// What keeps containers from the network on this host, one sentence with the remedy each. Empty is good.
 pub fn obstacles(bridge: &str) -> Vec<String> {
     let mut found = Vec::new();
-    match Kernel::netfilter().and_then(|mut kernel| nft::forward_drops(&mut kernel)) {
+    match Kernel::netfilter().and_then(|mut kernel| nft::obstacles(&mut kernel, bridge)) {
         Ok(chains) => found.extend(chains.into_iter().map(|chain| {
             format!(
-                "the chain {chain} drops forwarded packets, as Docker sets it: allow the bridge with \
-                 `iptables -I FORWARD -i {bridge} -j ACCEPT` and `iptables -I FORWARD -o {bridge} -j ACCEPT`"
+                "the chain {chain} drops forwarded packets: let the bridge through with \
+                 `nft insert rule {chain} iifname {bridge} accept` and `nft insert rule {chain} oifname {bridge} accept`"
             )
         })),
         Err(error) => found.push(format!(
             "nftables is not available, so there is no NAT and published ports go through a proxy: {error}"
         )),
+    }
+    // Rules of the older kernel interface are invisible to nftables, and drop all the same.
+    if fs::read_to_string("/proc/thread-self/net/ip_tables_names")
+        .is_ok_and(|tables| tables.lines().any(|table| table == "filter"))
+    {
+        found.push(format!(
+            "iptables-legacy has filter rules; if the policy of its FORWARD chain is DROP, let the bridge through with \
+             `iptables-legacy -I FORWARD -i {bridge} -j ACCEPT` and `iptables-legacy -I FORWARD -o {bridge} -j ACCEPT`"
+        ));
     }
     if fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|value| value.trim() == "0") {
         found.push(

@@ -60,6 +60,7 @@ pub fn setup(network: &Network, netns_pid: i32, container_id: &str) -> Result<Le
 fn translate(network: &Network, container_id: &str) -> Result<Kernel> {
     let mut kernel = Kernel::netfilter()?;
     nft::ensure_table(&mut kernel, &network.bridge)?;
+    nft::admit(&mut kernel, &network.bridge.name)?;
     nft::publish(&mut kernel, network, container_id)?;
     Ok(kernel)
 }

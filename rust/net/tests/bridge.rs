@@ -156,20 +156,35 @@ fn addresses_are_the_subnets_in_use() {
 }
 
 #[test]
-fn a_dropping_forward_chain_is_reported() {
+fn a_dropping_firewall_of_others_is_passed_or_reported() {
     if !new_host() {
         return;
     }
     assert_eq!(pyd_net::obstacles(BRIDGE).len(), 1); // net.ipv4.ip_forward of a new namespace is 0
+    let outside = neighbour();
+    outside.echo_tcp(80);
+    nft("table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }");
+    nft("table ip mine { chain gate { type filter hook forward priority 0; policy drop; }; }");
     let one = Container::new(5);
     let _lease = one.connect(&[]);
+    // Docker's table is entered, another's is not.
+    assert!(one.inside(|| ask("10.9.0.2:80")).is_err());
+    let found = pyd_net::obstacles(BRIDGE);
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].contains("the chain ip mine gate drops"),
+        "{found:?}"
+    );
+    nft("delete table ip mine");
     assert_eq!(pyd_net::obstacles(BRIDGE), Vec::<String>::new());
-    let rules =
-        "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }";
-    let done = std::process::Command::new("nft")
-        .arg(rules)
-        .status()
-        .unwrap();
-    assert!(done.success());
-    assert!(pyd_net::obstacles(BRIDGE)[0].contains("ip filter FORWARD"));
+    assert_eq!(one.inside(|| ask("10.9.0.2:80")).unwrap(), "10.9.0.1 hello");
+    // Once only, and gone with the bridge.
+    let two = Container::new(6);
+    let _other = two.connect(&[]);
+    assert_eq!(ruleset().matches("pyd bridge pyd0").count(), 2);
+    drop((one, two));
+    wait_until("the bridge is free", || {
+        pyd_net::remove_bridge(BRIDGE).is_ok()
+    });
+    assert!(!ruleset().contains("pyd"), "{}", ruleset());
 }

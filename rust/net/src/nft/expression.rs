@@ -109,6 +109,10 @@ impl Rule<'_, '_> {
         })
     }
 
+    pub fn counter(&mut self) -> &mut Self {
+        self.expression("counter", |_| {})
+    }
+
     pub fn masquerade(&mut self) -> &mut Self {
         self.expression("masq", |_| {})
     }

@@ -5,12 +5,14 @@
 //! container is one transaction that touches no other.
 
 mod expression;
+mod foreign;
 mod ports;
 mod table;
 mod transaction;
 
+pub use foreign::{admit, obstacles};
 pub use ports::{forget, publish, withdraw};
-pub use table::{ensure as ensure_table, forward_drops, remove as remove_table};
+pub use table::{ensure as ensure_table, remove as remove_table};
 
 /// Name of the table that belongs to a bridge.
 pub fn table_name(bridge: &str) -> String {

@@ -192,7 +192,7 @@ fn target(address: Ipv4Addr, port: u16) -> [u8; 8] {
 }
 
 /// A comment as `nft` writes and shows it: type 0, length, text with NUL.
-fn comment(text: &str) -> Vec<u8> {
+pub(super) fn comment(text: &str) -> Vec<u8> {
     let mut bytes = vec![0, (text.len() + 1) as u8];
     bytes.extend_from_slice(text.as_bytes());
     bytes.push(0);

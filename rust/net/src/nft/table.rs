@@ -3,12 +3,13 @@
 use super::expression::{
     ACCEPT, CT_DNAT, CT_ESTABLISHED_OR_RELATED, DROP, JUMP, RETURN, Rule, Side,
 };
+use super::foreign;
 use super::transaction::{
-    DELTABLE, GETCHAIN, GETTABLE, NEWCHAIN, NEWRULE, NEWSET, NEWTABLE, Transaction, open, query,
+    DELTABLE, GETTABLE, NEWCHAIN, NEWRULE, NEWSET, NEWTABLE, Transaction, open, query,
 };
 use super::{MAP_ANY, MAP_ONE, table_name};
 use crate::error::Result;
-use crate::message::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, find, name};
+use crate::message::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use crate::network::Bridge;
 use crate::socket::Kernel;
 
@@ -62,6 +63,7 @@ pub fn remove(bridge: &str) -> Result<()> {
     let Some(mut kernel) = open() else {
         return Ok(());
     };
+    foreign::dismiss(&mut kernel, bridge)?;
     let name = table_name(bridge);
     let asked = query(
         &mut kernel,
@@ -221,26 +223,4 @@ impl Table<'_> {
                 a.nest(4, |a| fill(&mut Rule(a)));
             });
     }
-}
-
-/// Chains of others that drop forwarded packets by default ("ip filter FORWARD"): no accept of ours overrides them.
-pub fn forward_drops(kernel: &mut Kernel) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let outcome = query(
-        kernel,
-        GETCHAIN,
-        true,
-        |_| {},
-        |kind, body| {
-            let number = |bytes: &[u8], kind| {
-                find(bytes, kind).and_then(|value| Some(u32::from_be_bytes(value.try_into().ok()?)))
-            };
-            let hook = find(body, 4).and_then(|hook| number(hook, 1));
-            if kind == NEWCHAIN && hook == Some(FORWARD) && number(body, 5) == Some(DROP as u32) {
-                let text = |kind| find(body, kind).map(name).unwrap_or_default();
-                found.push(format!("ip {} {}", text(1), text(3)));
-            }
-        },
-    )?;
-    outcome.require_all("nft list chains", "ip").map(|()| found)
 }

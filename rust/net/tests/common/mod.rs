@@ -223,6 +223,13 @@ pub fn links() -> Vec<String> {
         .collect()
 }
 
+pub fn nft(command: &str) {
+    assert!(
+        Command::new("nft").arg(command).status().unwrap().success(),
+        "nft {command}"
+    );
+}
+
 /// What `nft` shows, to check that it can read what we wrote.
 pub fn ruleset() -> String {
     let output = Command::new("nft")
