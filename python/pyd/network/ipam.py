@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pyd import errors
 
-# Docker's default pool begins at 172.17 and ends at 172.31 with /16, then 192.168 with /20. pyd begins in the upper
-# half, so that both can live on one host.
+# Docker's default pool begins at 172.17 and ends at 172.31 with /16, then 192.168 with /20. pyd begins in the
+# upper half, so that both can live on one host.
 DEFAULT_POOL = tuple(f"172.{n}.0.0/16" for n in (30, 31, 29, 28, 27, 26, 25, 24)) + tuple(
     f"{base}.0/20"
     for base in ("192.168.240", "192.168.224", "192.168.208", "10.210.0", "10.211.0", "10.212.0")
@@ -18,7 +18,7 @@ DEFAULT_POOL = tuple(f"172.{n}.0.0/16" for n in (30, 31, 29, 28, 27, 26, 25, 24)
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """`network` is the first address as a number, `prefix` the mask's length, `host` the address as written."""
+    """network: the first address as a number; prefix: the mask's length; host: the address as written."""
 
     network: int
     prefix: int
@@ -71,7 +71,7 @@ def choose_subnet(taken: Iterable[str], pool: Iterable[str] = DEFAULT_POOL) -> S
 
 
 def default_subnet(bridge_subnet: str | None, configured: str | None, taken: Iterable[str]) -> Subnet:
-    """The subnet of the default bridge: the configured one, else that of the bridge if it exists, else a free one.
+    """The subnet of the default bridge: the configured one, else that of an existing bridge, else a free one.
 
     bridge_subnet: address of the existing bridge in CIDR, None if there is no bridge
     """

@@ -12,7 +12,7 @@ from pyd import errors
 from pyd.network.ports import is_ip, is_ipv4
 
 HOST_FILE = "/etc/resolv.conf"
-# systemd-resolved's stub listens on a loopback address that no container reaches; this file has the real servers
+# systemd-resolved's stub is on a loopback address that no container reaches; this file has the real servers
 RESOLVED_FILE = "/run/systemd/resolve/resolv.conf"
 FALLBACK = ("8.8.8.8", "8.8.4.4")
 
