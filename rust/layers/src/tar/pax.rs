@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn records() {
         let pax =
-            Pax::parse(b"11 path=ab\n19 mtime=-1.5000001\n26 SCHILY.xattr.user.a=b\nc\n").unwrap();
+            Pax::parse(b"11 path=ab\n20 mtime=-1.5000001\n27 SCHILY.xattr.user.a=b\nc\n").unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"ab"[..]));
         assert_eq!(pax.mtime, Some((-2, 499_999_900)));
         assert_eq!(pax.xattrs, [(b"user.a".to_vec(), b"b\nc".to_vec())]);
@@ -302,7 +302,7 @@ mod tests {
             b"9 size=x\n",
             b"0 a=b\n",
             b"2 a=b\n",
-            b"12 mtime=1e3\n",
+            b"13 mtime=1e3\n",
         ] {
             assert!(Pax::parse(records).is_err(), "{:?}", show(records));
         }
@@ -310,9 +310,9 @@ mod tests {
 
     #[test]
     fn libarchive() {
-        let pax = Pax::parse(b"38 LIBARCHIVE.xattr.user.a%3Db=AAECgA==\n").unwrap_err();
+        let pax = Pax::parse(b"39 LIBARCHIVE.xattr.user.a%3Db=AAECgA==\n").unwrap_err();
         assert!(pax.to_string().contains("malformed"));
-        let pax = Pax::parse(b"39 LIBARCHIVE.xattr.user.a%3Db=AAECgA==\n").unwrap();
+        let pax = Pax::parse(b"40 LIBARCHIVE.xattr.user.a%3Db=AAECgA==\n").unwrap();
         assert_eq!(pax.xattrs, [(b"user.a=b".to_vec(), vec![0, 1, 2, 0x80])]);
     }
 }

@@ -1,0 +1,281 @@
+//! Compression, truncation and resumed transfers.
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{Scratch, archive, digest, dir, file, gzip};
+use pyd_layers::{Error, Expected, LayerIngest, Progress, unpack_blob};
+
+fn layer() -> Vec<u8> {
+    let noise: Vec<u8> = (0..2_000_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    archive(&[
+        dir("d"),
+        file("d/noise", &noise),
+        file("d/zeros", vec![0; 3_000_000]),
+        file("last", "end"),
+    ])
+}
+
+fn expected(blob: &[u8], media_type: &str) -> Expected {
+    Expected {
+        media_type: media_type.to_owned(),
+        digest: digest(blob),
+        size: blob.len() as u64,
+        diff_id: Some(digest(&layer())),
+    }
+}
+
+fn ingest(scratch: &Scratch, expected: Expected) -> Result<LayerIngest, Error> {
+    LayerIngest::open(
+        &scratch.path("partial"),
+        Some(&scratch.dir("dest")),
+        expected,
+        Arc::default(),
+    )
+}
+
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+const PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+fn forms() -> Vec<(&'static str, Vec<u8>)> {
+    let plain = layer();
+    let (one, two) = plain.split_at(1_234_567);
+    let mut padded = gzip(&plain);
+    padded.extend([0; 777]);
+    let mut skippable = vec![0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+    skippable.extend(zstd::encode_all(one, 3).unwrap());
+    skippable.extend(zstd::encode_all(two, 1).unwrap());
+    vec![
+        (PLAIN, plain.clone()),
+        (GZIP, gzip(&plain)),
+        (GZIP, [gzip(one), gzip(&[]), gzip(two)].concat()),
+        (GZIP, padded),
+        (ZSTD, zstd::encode_all(&plain[..], 3).unwrap()),
+        (ZSTD, skippable),
+    ]
+}
+
+#[test]
+fn every_form_gives_the_same_files() {
+    for (index, (media_type, blob)) in forms().into_iter().enumerate() {
+        for piece in [1 << 20, 999] {
+            let scratch = Scratch::new();
+            let mut ingest = ingest(&scratch, expected(&blob, media_type)).unwrap();
+            for data in blob.chunks(piece) {
+                ingest.write(data).unwrap();
+            }
+            let layer = ingest
+                .finish()
+                .unwrap_or_else(|error| panic!("form {index}: {error}"));
+            assert_eq!(
+                (layer.entries, layer.unpacked_size),
+                (4, 5_000_003),
+                "form {index}"
+            );
+            assert_eq!(fs::read(scratch.path("partial")).unwrap(), blob);
+            assert_eq!(fs::read(scratch.path("dest/last")).unwrap(), b"end");
+        }
+    }
+}
+
+#[test]
+fn a_media_type_that_lies_is_refused() {
+    let (_, blob) = forms().swap_remove(1);
+    for (media_type, what) in [
+        (PLAIN, "declared as an uncompressed tar"),
+        (ZSTD, "declared as zstd"),
+    ] {
+        let scratch = Scratch::new();
+        let error = feed(
+            ingest(&scratch, expected(&blob, media_type)).unwrap(),
+            &blob,
+        )
+        .unwrap_err();
+        assert!(
+            matches!(&error, Error::Corrupt(message) if message.contains(what)),
+            "{error}"
+        );
+    }
+    let scratch = Scratch::new();
+    let error = ingest(&scratch, expected(&blob, "application/x-tar"))
+        .err()
+        .unwrap();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    let error = scratch.unpack("xz", b"\xfd7zXZ\0 and so on").unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
+}
+
+fn feed(mut ingest: LayerIngest, blob: &[u8]) -> Result<(), Error> {
+    for data in blob.chunks(65536) {
+        ingest.write(data)?;
+    }
+    ingest.finish().map(drop)
+}
+
+#[test]
+fn a_stream_that_ends_early_is_noticed_in_every_form() {
+    for (index, (_, blob)) in forms().into_iter().enumerate() {
+        // The last bytes of a plain tar are zero blocks, of a padded gzip zeros: nothing is lost with them.
+        for cut in [blob.len() / 2, 600, 20, blob.len() - 2000] {
+            let scratch = Scratch::new();
+            let result = scratch.unpack("dest", &blob[..cut]);
+            assert!(
+                matches!(result, Err(Error::Corrupt(_))),
+                "form {index} cut at {cut}: {result:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_never_passes() {
+    for (index, (media_type, blob)) in forms().into_iter().enumerate() {
+        for at in [0, 9, 600, blob.len() / 3, blob.len() - 1] {
+            let scratch = Scratch::new();
+            let mut flipped = blob.clone();
+            flipped[at] ^= 0x10;
+            let result = ingest(&scratch, expected(&blob, media_type))
+                .and_then(|ingest| feed(ingest, &flipped));
+            assert!(
+                matches!(
+                    result,
+                    Err(Error::Corrupt(_) | Error::Mismatch(_) | Error::Unsupported(_))
+                ),
+                "form {index} byte {at}: {result:?}"
+            );
+            assert!(
+                !scratch.path("partial").exists(),
+                "form {index} byte {at}: kept wrong bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_wrong_diff_id_is_refused() {
+    let scratch = Scratch::new();
+    let (media_type, blob) = forms().swap_remove(1);
+    let mut expected = expected(&blob, media_type);
+    expected.diff_id = Some(digest(b"something else"));
+    let error = feed(ingest(&scratch, expected).unwrap(), &blob).unwrap_err();
+    assert!(error.to_string().contains("uncompressed digest"), "{error}");
+}
+
+#[test]
+fn more_bytes_than_promised_are_refused_at_once() {
+    let scratch = Scratch::new();
+    let (media_type, blob) = forms().swap_remove(1);
+    let mut expected = expected(&blob, media_type);
+    expected.size = 1000;
+    let mut ingest = ingest(&scratch, expected).unwrap();
+    ingest.write(&blob[..1000]).unwrap();
+    let error = ingest.write(&blob[1000..1001]).unwrap_err();
+    assert!(matches!(error, Error::Mismatch(_)), "{error}");
+    assert!(!scratch.path("partial").exists());
+}
+
+#[test]
+fn a_cut_transfer_goes_on_where_it_ended() {
+    for (media_type, blob) in forms() {
+        let scratch = Scratch::new();
+        let half = blob.len() / 2;
+        let error = feed(
+            ingest(&scratch, expected(&blob, media_type)).unwrap(),
+            &blob[..half],
+        )
+        .unwrap_err();
+        assert!(matches!(error, Error::Cut(_)), "{error}");
+        assert_eq!(
+            fs::metadata(scratch.path("partial")).unwrap().len(),
+            half as u64
+        );
+        clear(&scratch.path("dest"));
+        let again = ingest(&scratch, expected(&blob, media_type)).unwrap();
+        assert_eq!(again.offset(), half as u64);
+        feed(again, &blob[half..]).unwrap();
+        assert_eq!(fs::read(scratch.path("dest/last")).unwrap(), b"end");
+    }
+}
+
+#[test]
+fn a_partial_of_something_else_is_thrown_away() {
+    let (media_type, blob) = forms().swap_remove(1);
+    for rubbish in [b"rubbish".to_vec(), vec![7; blob.len() + 1]] {
+        let scratch = Scratch::new();
+        scratch.file("partial", &rubbish);
+        // Noticed at the replay, or by the first write.
+        let result = ingest(&scratch, expected(&blob, media_type))
+            .and_then(|ingest| feed_from(ingest, &blob));
+        if result.is_err() {
+            assert!(!scratch.path("partial").exists());
+            clear(&scratch.path("dest"));
+            feed(
+                ingest(&scratch, expected(&blob, media_type)).unwrap(),
+                &blob,
+            )
+            .unwrap();
+        }
+        assert_eq!(fs::read(scratch.path("partial")).unwrap(), blob);
+    }
+}
+
+fn feed_from(ingest: LayerIngest, blob: &[u8]) -> Result<(), Error> {
+    let offset = usize::try_from(ingest.offset()).unwrap();
+    feed(ingest, &blob[offset..])
+}
+
+fn clear(directory: &Path) {
+    pyd_layers::remove_tree(directory, &Progress::default()).unwrap();
+    fs::create_dir(directory).unwrap();
+}
+
+#[test]
+fn cancelling_stops_and_keeps_the_partial() {
+    let scratch = Scratch::new();
+    let (media_type, blob) = forms().swap_remove(1);
+    let progress = Arc::new(Progress::default());
+    let dest = scratch.dir("dest");
+    let expected = expected(&blob, media_type);
+    let mut ingest = LayerIngest::open(
+        &scratch.path("partial"),
+        Some(&dest),
+        expected,
+        Arc::clone(&progress),
+    )
+    .unwrap();
+    ingest.write(&blob[..100_000]).unwrap();
+    assert_eq!(
+        (progress.done(), progress.total()),
+        (100_000, blob.len() as u64)
+    );
+    progress.cancel();
+    assert!(matches!(
+        ingest.write(&blob[100_000..]),
+        Err(Error::Cancelled)
+    ));
+    assert_eq!(
+        fs::metadata(scratch.path("partial")).unwrap().len(),
+        100_000
+    );
+    let blob = scratch.file("blob", &blob);
+    let result = unpack_blob(&blob, &scratch.dir("dest2"), "", None, &progress);
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+}
+
+#[test]
+fn zstd_windows_that_need_a_lot_of_memory_are_refused() {
+    use std::io::Write;
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(28).unwrap();
+    encoder.write_all(&layer()).unwrap();
+    let scratch = Scratch::new();
+    let error = scratch
+        .unpack("dest", &encoder.finish().unwrap())
+        .unwrap_err();
+    assert!(error.to_string().contains("zstd stream"), "{error}");
+}
