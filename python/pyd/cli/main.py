@@ -98,9 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments[0] = "version"
             arguments.append("--short")
         if arguments[0] == "__complete":
-            from pyd.cli import completion
+            from pyd.cli.completion import complete
 
-            return completion.complete(arguments[1:])
+            return complete(arguments[1:])
         command, path, arguments = find(arguments)
         if command is None:
             return _help(path.split()[1:])
@@ -192,10 +192,12 @@ def report(error: errors.PydError, path: str) -> int:
         import traceback
 
         traceback.print_exception(error)
-    starts = path.split()[-1] in ("run", "create")
+    command = path.split()[-1]
+    starts = command in ("run", "create")
     _say(f"{'pyd: ' if starts else ''}Error response from daemon: {error.message}", error.hint)
-    starts = starts or path.split()[-1] in ("start", "exec")
-    return error.exit_code if starts or isinstance(error, errors.Cancelled) else 1
+    if starts or isinstance(error, (errors.Cancelled, errors.NotSupported)):
+        return error.exit_code
+    return error.exit_code if command == "exec" and isinstance(error, errors.StartError) else 1
 
 
 def _say(message: str, hint: str | None) -> None:

@@ -112,8 +112,7 @@ class _Execution:
         for index, command in enumerate(commands):
             value = self.command(command, dot, [value] if index else [])
         for name in variables:
-            scope = self.scopes[-1] if declares else self.scope_of(name)
-            scope[name] = value
+            (self.scopes[-1] if declares else self.scope_of(name))[name] = value
         return value
 
     def scope_of(self, name: str) -> dict[str, Any]:

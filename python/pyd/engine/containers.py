@@ -109,13 +109,13 @@ class Containers:
 
         lifecycle.rename(self._engine, name, new_name)
 
-    def update(self, name: str, changes: dict[str, Any]) -> list[str]:
+    def update(self, name: str, changes: dict[str, Any]) -> Sequence[str]:
         """Change limits; keys of Docker's HostConfig. Gives back warnings."""
         from pyd.engine import lifecycle
 
         return lifecycle.update(self._engine, name, changes)
 
-    def prune(self, filters: Mapping[str, list[str]] | None = None) -> tuple[list[str], int]:
+    def prune(self, filters: Mapping[str, list[str]] | None = None) -> tuple[Sequence[str], int]:
         """Remove all that do not run: (ids, bytes freed)."""
         from pyd.engine import lifecycle
 
@@ -191,7 +191,7 @@ class Containers:
         stream.close()
         return exec_id
 
-    def top(self, name: str, arguments: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+    def top(self, name: str, arguments: Sequence[str] = ()) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """(titles, rows) as of ps(1), read from the host's /proc: no ps is needed anywhere."""
         from pyd.runtime import host, stats
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine.options import ContainerOptions
+from pyd.engine.signals import signal_number
 from pyd.errors import InvalidArgument, NotSupported
 from pyd.runtime import capabilities, defaults, devices, resources, spec
 from pyd.sizes import parse_size
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pyd.oci.image_config import Defaults
 
 LOG_OPTIONS = ("max-size", "max-file")
+LOG_SIZE = f"{defaults.LOG_SIZE >> 20}m"
 
 
 def config(options: ContainerOptions, image: Defaults | None, short_id: str) -> dict[str, Any]:
@@ -27,13 +29,16 @@ def config(options: ContainerOptions, image: Defaults | None, short_id: str) -> 
             "no command specified", "give a command after the image, or use an image that has one"
         )
     host_network = options.network == "host"
-    exposed = {port: {} for port in (image.exposed_ports if image else ())}
+    exposed: dict[str, dict[str, str]] = {port: {} for port in (image.exposed_ports if image else ())}
     if options.expose or options.publish:
         from pyd.network import ports
 
         for text in options.expose:
             exposed.update((port, {}) for port in ports.parse_expose(text))
         exposed.update((mapping.key, {}) for mapping in ports.parse_all(options.publish))
+    stop_signal = options.stop_signal or (image.stop_signal if image else "") or defaults.STOP_SIGNAL
+    if options.stop_signal:
+        signal_number(options.stop_signal)
     working_dir = options.workdir or (image.working_dir if image else "") or "/"
     if "\0" in working_dir or (options.workdir and not options.workdir.startswith("/")):
         raise InvalidArgument(
@@ -65,7 +70,7 @@ def config(options: ContainerOptions, image: Defaults | None, short_id: str) -> 
         "Entrypoint": list(entrypoint) or None,
         "OnBuild": None,
         "Labels": {**(image.labels if image else {}), **options.labels},
-        "StopSignal": options.stop_signal or (image.stop_signal if image else "") or defaults.STOP_SIGNAL,
+        "StopSignal": stop_signal,
         **({"StopTimeout": options.stop_timeout} if options.stop_timeout is not None else {}),
     }
 
@@ -247,7 +252,9 @@ def _log_config(options: ContainerOptions) -> dict[str, str]:
         if name == "max-file" and not re.fullmatch(r"[1-9][0-9]{0,4}", value, re.ASCII):
             raise InvalidArgument(f"invalid value for max-file: {value}")
     log_size(options.log_opts)
-    return dict(options.log_opts)
+    if options.log_driver == "none":
+        return {}
+    return {"max-size": LOG_SIZE, "max-file": str(defaults.LOG_FILES), **options.log_opts}
 
 
 def log_size(log_opts: Mapping[str, str]) -> int:

@@ -99,19 +99,19 @@ class Engine:
 
     def image(self, reference: str, pull: str = "missing", platform: str = "") -> Image:
         """The image, pulled if `pull` (missing, always, never) says so."""
-        if pull != "always":
+        if pull == "missing" and not platform:
             try:
-                image = self.store.images.resolve(reference)
-                if not platform or image.platform == platform or image.platform.startswith(f"{platform}/"):
-                    return image
-                missing = ImageNotFound(
-                    f"image with reference {reference} was found but does not provide the specified platform ({platform})"
-                )
-            except ImageNotFound as error:
-                missing = error
-            if pull == "never":
-                raise missing
+                return self.store.images.resolve(reference)  # the usual case, without importing more
+            except ImageNotFound:
+                pass
         return self.images.ensure(reference, pull=pull, platform=platform or None)
+
+    def image_names(self) -> list[str]:
+        """Familiar names of all images: "busybox:latest"."""
+        from pyd.oci.reference import Reference
+
+        names = (name for image in self.store.images.list() for name in image.references)
+        return [Reference.parse(name).familiar for name in names]
 
     def cgroup(self, record: ContainerRecord) -> str:
         """Path of the container's cgroup below the root of each hierarchy."""
@@ -132,7 +132,7 @@ class Engine:
                 yield now
 
     def running(self, name: str, doing: str) -> ContainerRecord:
-        """The container, if it runs. `doing`: "pause", "exec in", for the message."""
+        """The container, if it runs. `doing`: "pause", "exec in", for the message "Cannot … container"."""
         record = self.settled(name)
         if record.state not in ("running", "paused"):
             raise Conflict(

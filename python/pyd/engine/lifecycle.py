@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import signal as _signal
 import time
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import names
+from pyd.engine.signals import signal_number
 from pyd.errors import Conflict, ContainerNotFound, InvalidArgument, PydError, Unavailable
 from pyd.runtime import defaults, resources
 from pyd.store import ContainerRecord
@@ -16,26 +16,6 @@ if TYPE_CHECKING:
     from pyd.engine.engine import Engine
 
 _KILL_SECONDS = 30.0  # how long a process may take to die of SIGKILL (it can be stuck in the kernel)
-_RTMIN, _RTMAX = 34, 64
-
-
-def signal_number(text: str) -> int:
-    """ "KILL", "SIGKILL", "9", "RTMIN+1". Raises InvalidArgument."""
-    name = text.strip().upper()
-    if name.isascii() and name.isdigit():
-        if 1 <= int(name) <= _RTMAX:
-            return int(name)
-        raise InvalidArgument(f"invalid signal: {text}")
-    name = name.removeprefix("SIG")
-    match = re.fullmatch(r"RTM(IN|AX)([+-]\d+)?", name)
-    if match:
-        number = (_RTMIN if match[1] == "IN" else _RTMAX) + int(match[2] or 0)
-        if _RTMIN <= number <= _RTMAX:
-            return number
-    found = getattr(_signal, f"SIG{name}", None)
-    if not isinstance(found, _signal.Signals):
-        raise InvalidArgument(f"invalid signal: {text}")
-    return int(found)
 
 
 def stop(engine: Engine, name: str, timeout: float | None = None, signal: str = "") -> bool:
@@ -142,8 +122,8 @@ def remove(engine: Engine, name: str, *, force: bool = False, volumes: bool = Fa
         if record.state in ("running", "paused"):
             if not force:
                 raise Conflict(
-                    f'cannot remove container "/{record.name}": container is {record.state}: '
-                    "stop the container before removing or force remove"
+                    f"You cannot remove a {record.state} container {record.id}. "
+                    "Stop the container before attempting removal or force remove"
                 )
             _kill_locked(engine, record)
             if record.auto_remove:

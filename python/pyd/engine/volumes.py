@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import names
@@ -11,6 +11,9 @@ from pyd.store import VolumeRecord
 
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
+
+
+Names = list[str]
 
 
 class Volumes:
@@ -92,12 +95,13 @@ class Volumes:
         self._engine.store.trash.sweep()
         return name
 
-    def prune(self, *, everything: bool = False, labels: tuple[str, ...] = ()) -> tuple[list[str], int]:
+    def prune(self, *, everything: bool = False, labels: tuple[str, ...] = ()) -> tuple[Sequence[str], int]:
         """Remove volumes that no container uses, named ones with `everything`: (names, bytes freed)."""
         from pyd.engine.filters import label_matches
         from pyd.runtime import host
 
-        removed, freed = [], 0
+        removed: Names = []
+        freed = 0
         for record in self._store.list():
             if not (everything or record.anonymous) or self._store.users(record.name):
                 continue

@@ -15,8 +15,6 @@ def sample(cgroup: str, pid: int) -> dict[str, Any]:
     """One reading: Docker's cpu_stats, memory_stats, pids_stats, blkio_stats, plus networks and system_cpu_usage."""
     reading = _native.cgroup_stats(cgroup)
     reading["networks"] = network(pid)
-    reading["read_ns"] = time.monotonic_ns()
-    reading["online_cpus"] = os.cpu_count() or 1
     return reading
 
 

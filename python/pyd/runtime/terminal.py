@@ -74,5 +74,5 @@ def handlers(
             before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, on_resize)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        for caught, handler in before.items():
+            signal.signal(caught, handler)  # type: ignore[arg-type]
