@@ -24,7 +24,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         command.remove(0);
     }
     let Some((program, arguments)) = command.split_first() else {
-        eprintln!("pyd-runtime init: no command given (usage: pyd-runtime init -- COMMAND [ARGUMENT...])");
+        eprintln!(
+            "pyd-runtime init: no command given (usage: pyd-runtime init -- COMMAND [ARGUMENT...])"
+        );
         return USAGE;
     };
     match run(program, arguments) {
@@ -77,7 +79,9 @@ fn run(program: &OsString, arguments: &[OsString]) -> io::Result<u8> {
 
 fn code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
-    let code = status.signal().map_or_else(|| status.code().unwrap_or(0), |signal| 128 + signal);
+    let code = status
+        .signal()
+        .map_or_else(|| status.code().unwrap_or(0), |signal| 128 + signal);
     code as u8
 }
 

@@ -7,17 +7,18 @@ use std::process::{Child, Command};
 /// Starts `command` in a process group of its own and makes that the foreground group of the terminal at stdin, if
 /// there is one, before the program begins: Ctrl-C then reaches the child alone and the child may read.
 ///
-/// SIGTTOU must be blocked or ignored in the caller (tcsetpgrp by a background group, `tcsetpgrp(3)`); the child
-/// gets an empty signal mask from `Command`.
+/// The caller has every signal blocked; the child gets an empty mask (`Command` itself passes the mask on).
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
-    // SAFETY: between fork and exec the closure makes four system calls, allocates nothing and takes no lock.
+    // SAFETY: between fork and exec the closure makes system calls only, allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(|| {
             libc::setpgid(0, 0);
-            // `Command` has unblocked every signal by now, and the group is a background one until the call below.
-            let before = libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+            // Without a terminal this fails, which is fine. SIGTTOU, which a background group gets for it, is
+            // still blocked.
             libc::tcsetpgrp(0, libc::getpgrp());
-            libc::signal(libc::SIGTTOU, before);
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
             Ok(())
         });
     }

@@ -5,7 +5,7 @@
 //! [`report`] tells the starter, [`monitor`] serves, [`finish`] records. One thread, one epoll, bounded buffers.
 
 mod client;
-mod clock;
+pub(crate) mod clock;
 mod config;
 mod control;
 mod exit;
@@ -51,7 +51,7 @@ pub fn run(options: Options) -> bool {
             return false;
         }
     };
-    report.started(monitor.pid(), monitor.started_at());
+    monitor.report(report);
     // Parsing the spec and making the container took memory that the waiting does not need.
     pyd_sys::heap::trim();
     let status = monitor.run();

@@ -19,6 +19,7 @@ use super::frames;
 use super::logfile::Log;
 use super::ops::attached;
 use super::poll::{Poll, Token, Watch};
+use super::report::Report;
 use super::stdio::{Input, Output};
 use crate::cgroup::Cgroup;
 use crate::spec::Spec;
@@ -44,6 +45,8 @@ pub struct Container {
     pub paused: bool,
     pub stdin: StdinConfig,
     pub started_at: String,
+    /// What the host cannot give and was left out, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// The container's process or an exec, as far as its streams are concerned.
@@ -126,12 +129,11 @@ impl Monitor {
         })
     }
 
-    pub fn pid(&self) -> i32 {
-        self.container.pid.as_raw()
-    }
-
-    pub fn started_at(&self) -> &str {
-        &self.container.started_at
+    /// Tells the starter that the container runs.
+    pub fn report(&mut self, report: Report) {
+        let container = &mut self.container;
+        let warnings = std::mem::take(&mut container.warnings);
+        report.started(container.pid.as_raw(), &container.started_at, &warnings);
     }
 
     /// Takes a connected socket as a client that is attached to everything, without request and answer.

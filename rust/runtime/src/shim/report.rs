@@ -17,6 +17,8 @@ struct Started<'a> {
     pid: i32,
     shim_pid: u32,
     started_at: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -30,12 +32,13 @@ impl Report {
         Report(fd.map(File::from))
     }
 
-    /// The container's process `pid` runs.
-    pub fn started(self, pid: i32, started_at: &str) {
+    /// The container's process `pid` runs, though not with what `warnings` name.
+    pub fn started(self, pid: i32, started_at: &str, warnings: &[String]) {
         self.send(&Started {
             pid,
             shim_pid: std::process::id(),
             started_at,
+            warnings,
         });
     }
 
@@ -70,10 +73,13 @@ mod tests {
 
     #[test]
     fn a_start_tells_both_pids() {
-        let value = read(|report| report.started(42, "T"));
+        let value = read(|report| report.started(42, "T", &[]));
         assert_eq!(value["pid"], 42);
         assert_eq!(value["shim_pid"], std::process::id());
         assert_eq!(value["started_at"], "T");
+        assert_eq!(value.get("warnings"), None);
+        let value = read(|report| report.started(42, "T", &["no swap".to_owned()]));
+        assert_eq!(value["warnings"][0], "no swap");
     }
 
     #[test]
@@ -90,7 +96,7 @@ mod tests {
     fn a_dead_starter_is_no_error() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        Report::new(Some(writer.into())).started(1, "T");
-        Report::new(None).started(1, "T");
+        Report::new(Some(writer.into())).started(1, "T", &[]);
+        Report::new(None).started(1, "T", &[]);
     }
 }

@@ -58,7 +58,9 @@ impl RunDir {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => return Ok(lock),
                 Err((again, Errno::EWOULDBLOCK)) if Instant::now() < deadline => file = again,
-                Err((_, Errno::EWOULDBLOCK)) => return Err(Error::new("lock", "container is already running")),
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    return Err(Error::new("lock", "container is already running"));
+                }
                 Err((_, errno)) => return Err(Error::at("lock", "flock", &path, errno)),
             }
             std::thread::sleep(Duration::from_millis(2));

@@ -15,11 +15,10 @@ use pyd_net::Lease;
 
 use super::clock;
 use super::config::Config;
-use super::monitor::{Container, Monitor, Parts, Process};
+use super::monitor::{Container, INIT, Monitor, Parts, Process};
 use super::poll::Poll;
 use super::rundir::RunDir;
 use super::stdio::Stdio;
-use crate::cgroup::Cgroup;
 use crate::create::{CreateOptions, Created, create};
 use crate::error::{Error, Result};
 use crate::spec::{self, Spec};
@@ -136,19 +135,16 @@ fn launch(
         die_with_parent: true,
         on_namespaces: Some(&mut connect),
     });
-    let result =
-        created.and_then(
-            |mut created| match go(&mut created, &mut stdio, &spec, config) {
-                Ok(cgroup) => Ok((created, cgroup)),
-                Err(error) => {
-                    // The first error is the one to tell; what cannot be removed is found by the engine's sweep.
-                    let _ = created.destroy();
-                    Err(error)
-                }
-            },
-        );
-    let (created, cgroup) = match result {
-        Ok(made) => made,
+    let started = created.and_then(|mut created| match go(&mut created, &mut stdio, config) {
+        Ok(()) => Ok(created),
+        Err(error) => {
+            // The first error is the one to tell; what cannot be removed is found by the engine's sweep.
+            let _ = created.destroy();
+            Err(error)
+        }
+    });
+    let created = match started {
+        Ok(created) => created,
         Err(error) => {
             if let Some(mut lease) = lease {
                 let _ = lease.teardown();
@@ -157,7 +153,9 @@ fn launch(
         }
     };
     let started_at = clock::now();
-    let (input, outputs) = stdio.parent(super::monitor::INIT, tty);
+    let mut warnings = created.warnings;
+    warnings.extend(lease.iter_mut().flat_map(|lease| lease.warnings.drain(..)));
+    let (input, outputs) = stdio.parent(INIT, tty);
     let process = Process {
         name: String::new(),
         pid: created.pid,
@@ -169,28 +167,20 @@ fn launch(
         pid: created.pid,
         pidfd: created.pidfd,
         spec,
-        cgroup,
+        cgroup: created.cgroup,
         paused: false,
         stdin: config.stdin,
         started_at,
+        warnings,
     };
     Ok((container, process, lease))
 }
 
-fn go(created: &mut Created, stdio: &mut Stdio, spec: &Spec, config: &Config) -> Result<Cgroup> {
+fn go(created: &mut Created, stdio: &mut Stdio, config: &Config) -> Result<()> {
     if let Some(master) = created.console.take() {
         stdio.console(master, config.stdin.open)?;
     }
-    let path = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.cgroups_path().as_ref());
-    let path = path
-        .map(|path| path.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let cgroup = Cgroup::load(&path)?;
-    created.start()?;
-    Ok(cgroup)
+    created.start()
 }
 
 fn network_error(error: pyd_net::Error) -> Error {
