@@ -39,8 +39,13 @@ impl CgroupView {
     /// A tmpfs with one directory for each hierarchy, as the host has it.
     fn attach_v1(&self, target: BorrowedFd<'_>, attributes: u64) -> Result<()> {
         let context = FsContext::open("tmpfs").map_err(os("fsopen(tmpfs)"))?;
-        context.set("mode", "755").and_then(|()| context.create()).map_err(os("mount tmpfs"))?;
-        let directory = context.mount(attributes & !attr::RDONLY).map_err(os("fsmount"))?;
+        context
+            .set("mode", "755")
+            .and_then(|()| context.create())
+            .map_err(os("mount tmpfs"))?;
+        let directory = context
+            .mount(attributes & !attr::RDONLY)
+            .map_err(os("fsmount"))?;
         attach(&directory, target).map_err(os("move_mount"))?;
         for hierarchy in &self.layout.v1 {
             self.attach_in(directory.as_fd(), hierarchy, false, attributes)?;
@@ -48,17 +53,28 @@ impl CgroupView {
         if let Some(unified) = &self.layout.v2 {
             self.attach_in(directory.as_fd(), unified, true, attributes)?;
         }
-        let readonly = MountAttr { set: attributes & attr::RDONLY, ..MountAttr::default() };
+        let readonly = MountAttr {
+            set: attributes & attr::RDONLY,
+            ..MountAttr::default()
+        };
         set_attributes(&directory, &readonly, false).map_err(os("mount_setattr"))
     }
 
     /// `directory` is a fresh tmpfs that nobody else can reach, so its names are safe.
-    fn attach_in(&self, directory: BorrowedFd<'_>, hierarchy: &Hierarchy, v2: bool, attributes: u64) -> Result<()> {
+    fn attach_in(
+        &self,
+        directory: BorrowedFd<'_>,
+        hierarchy: &Hierarchy,
+        v2: bool,
+        attributes: u64,
+    ) -> Result<()> {
         let name = hierarchy.mountpoint.file_name().unwrap_or_default();
         mkdirat(directory, name, Mode::from_bits_truncate(0o755)).map_err(os("mkdir"))?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let target = openat(directory, name, flags, Mode::empty()).map_err(os("open"))?;
-        let mount = self.one(hierarchy, v2, attributes).map_err(|e| e.context(Path::new(name).display()))?;
+        let mount = self
+            .one(hierarchy, v2, attributes)
+            .map_err(|e| e.context(Path::new(name).display()))?;
         attach(&mount, &target).map_err(os("move_mount"))?;
         // cpu -> cpu,cpuacct
         let alone = hierarchy.controllers.len() == 1;
@@ -81,10 +97,17 @@ impl CgroupView {
                 other => return other.map_err(os("mount cgroup")),
             }
         }
-        let own = hierarchy.mountpoint.join(hierarchy.own.trim_start_matches('/'));
-        let path = CString::new(own.as_os_str().as_bytes()).map_err(|_| Error::invalid("a cgroup path has a NUL"))?;
-        let tree = clone_tree(AT_FDCWD, &path, true).map_err(|e| Error::at("mounts", "open_tree", &own, e))?;
-        let set = MountAttr { set: attributes, ..MountAttr::default() };
+        let own = hierarchy
+            .mountpoint
+            .join(hierarchy.own.trim_start_matches('/'));
+        let path = CString::new(own.as_os_str().as_bytes())
+            .map_err(|_| Error::invalid("a cgroup path has a NUL"))?;
+        let tree = clone_tree(AT_FDCWD, &path, true)
+            .map_err(|e| Error::at("mounts", "open_tree", &own, e))?;
+        let set = MountAttr {
+            set: attributes,
+            ..MountAttr::default()
+        };
         set_attributes(&tree, &set, false).map_err(os("mount_setattr"))?;
         Ok(tree)
     }

@@ -10,7 +10,12 @@ use crate::spec::Process;
 /// The path that `execve` gets for `process.args[0]`: as given when it has a slash, else the first executable file
 /// in the directories of the process's own PATH.
 pub fn find(process: &Process) -> Result<String> {
-    let name = process.args().iter().flatten().next().map_or("", String::as_str);
+    let name = process
+        .args()
+        .iter()
+        .flatten()
+        .next()
+        .map_or("", String::as_str);
     if name.contains('/') {
         return match executable(name) {
             Ok(()) => Ok(name.to_owned()),
@@ -23,9 +28,18 @@ pub fn find(process: &Process) -> Result<String> {
             }
         };
     }
-    let path = process.env().iter().flatten().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or("");
+    let path = process
+        .env()
+        .iter()
+        .flatten()
+        .rev()
+        .find_map(|entry| entry.strip_prefix("PATH="))
+        .unwrap_or("");
     // A relative directory would depend on the working directory: Go's LookPath, hence Docker, passes over it too.
-    for directory in path.split(':').filter(|directory| directory.starts_with('/')) {
+    for directory in path
+        .split(':')
+        .filter(|directory| directory.starts_with('/'))
+    {
         let candidate = format!("{}/{name}", directory.trim_end_matches('/'));
         if executable(&candidate).is_ok() {
             return Ok(candidate);
@@ -55,12 +69,20 @@ fn not_executable(name: &str, why: &str, errno: Errno) -> Error {
 /// What a failed `execve` means: a missing interpreter is "not found", everything else "not executable".
 #[must_use]
 pub fn refused(path: &str, errno: Errno) -> Error {
-    let exit = if errno == Errno::ENOENT { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
+    let exit = if errno == Errno::ENOENT {
+        EXIT_NOT_FOUND
+    } else {
+        EXIT_NOT_EXECUTABLE
+    };
     let mut error = Error::at("exec", "execve", path, errno).exit(exit);
     error.message = format!("exec {path}: {}", describe(errno));
     match errno {
-        Errno::ENOENT => error.hint("the interpreter or loader that the file names is missing in the image"),
-        Errno::ENOEXEC => error.hint("it is no program for this machine, or a script without #! line"),
+        Errno::ENOENT => {
+            error.hint("the interpreter or loader that the file names is missing in the image")
+        }
+        Errno::ENOEXEC => {
+            error.hint("it is no program for this machine, or a script without #! line")
+        }
         _ => error,
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat, mkdirat, mknodat, SFlag};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat, mkdirat, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 use pyd_sys::path::open_beneath;
 
@@ -38,20 +38,34 @@ fn copy_level(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> nix::Re
             Some(Type::Directory) => {
                 mkdirat(to, name, Mode::from_bits_truncate(0o700))?;
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-                let (inner_from, inner_to) = (open_beneath(from, name, flags)?, open_beneath(to, name, flags)?);
+                let (inner_from, inner_to) = (
+                    open_beneath(from, name, flags)?,
+                    open_beneath(to, name, flags)?,
+                );
                 copy_level(inner_from.as_fd(), inner_to.as_fd(), below)?;
             }
             Some(Type::File) => {
-                let mut source = File::from(open_beneath(from, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
+                let mut source = File::from(open_beneath(
+                    from,
+                    name,
+                    OFlag::O_RDONLY | OFlag::O_NONBLOCK,
+                )?);
                 let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-                let mut made = File::from(openat(to, name, flags, Mode::from_bits_truncate(0o600))?);
+                let mut made =
+                    File::from(openat(to, name, flags, Mode::from_bits_truncate(0o600))?);
                 std::io::copy(&mut source, &mut made)
                     .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
             }
             Some(Type::Symlink) => symlinkat(readlinkat(from, name)?.as_os_str(), to, name)?,
             _ => {
                 let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
-                mknodat(to, name, kind, Mode::from_bits_truncate(0o600), stat.st_rdev)?;
+                mknodat(
+                    to,
+                    name,
+                    kind,
+                    Mode::from_bits_truncate(0o600),
+                    stat.st_rdev,
+                )?;
             }
         }
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));

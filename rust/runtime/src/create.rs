@@ -54,7 +54,10 @@ pub struct CreateOptions<'a> {
 
 impl fmt::Debug for CreateOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CreateOptions").field("id", &self.id).field("bundle", &self.bundle).finish_non_exhaustive()
+        f.debug_struct("CreateOptions")
+            .field("id", &self.id)
+            .field("bundle", &self.bundle)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +85,10 @@ pub struct Created {
 pub fn create(options: CreateOptions<'_>) -> Result<Created> {
     let spec = options.spec;
     sysctl::check(spec)?;
-    let process = spec.process().as_ref().ok_or_else(|| Error::invalid("process is missing"))?;
+    let process = spec
+        .process()
+        .as_ref()
+        .ok_or_else(|| Error::invalid("process is missing"))?;
     let procfs = Procfs::host()?;
     let namespaces = Namespaces::prepare(spec)?;
     let (parent, child) = sync::channel()?;
@@ -113,14 +119,30 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
     drop(child);
     let Spawned { pid, pidfd } = spawned;
     let hooks = spec.hooks().as_ref();
-    let poststart = hooks.and_then(|all| all.poststart().clone()).unwrap_or_default();
+    let poststart = hooks
+        .and_then(|all| all.poststart().clone())
+        .unwrap_or_default();
     let state = match poststart.is_empty() {
         true => Vec::new(),
         false => hooks::state(spec, &options.id, "running", Some(pid), &options.bundle),
     };
-    let mut created =
-        Created { pid, pidfd, cgroup, console: None, warnings: Vec::new(), channel: parent, poststart, state };
-    let bring_up = Parent { spec, id: &options.id, bundle: &options.bundle, procfs: &procfs, namespaces: &namespaces };
+    let mut created = Created {
+        pid,
+        pidfd,
+        cgroup,
+        console: None,
+        warnings: Vec::new(),
+        channel: parent,
+        poststart,
+        state,
+    };
+    let bring_up = Parent {
+        spec,
+        id: &options.id,
+        bundle: &options.bundle,
+        procfs: &procfs,
+        namespaces: &namespaces,
+    };
     match bring_up.run(&mut created, options.on_namespaces, options.console_socket) {
         Ok(()) => Ok(created),
         Err(error) => {
@@ -157,35 +179,60 @@ impl Parent<'_> {
                 Report::Ready => return Ok(()),
                 Report::Warning(text) => created.warnings.push(text),
                 Report::Console(master) => match &console_socket {
-                    Some(socket) => fdpass::send(socket, b"/dev/ptmx", &master)
-                        .map_err(|e| Error::os("terminal", "send the terminal to the console socket", e))?,
+                    Some(socket) => fdpass::send(socket, b"/dev/ptmx", &master).map_err(|e| {
+                        Error::os("terminal", "send the terminal to the console socket", e)
+                    })?,
                     None => created.console = Some(master),
                 },
                 Report::Failed(error) => return Err(error),
                 Report::Pid(_) | Report::Closed => {
-                    return Err(Error::new("namespaces", "the container's first process was killed while it was made")
-                        .hint("its memory limit may be too small, or its seccomp filter kills it"));
+                    return Err(Error::new(
+                        "namespaces",
+                        "the container's first process was killed while it was made",
+                    )
+                    .hint("its memory limit may be too small, or its seccomp filter kills it"));
                 }
             }
         }
     }
 
-    fn allow_steps(&self, created: &mut Created, on_namespaces: Option<OnNamespaces<'_>>) -> Result<()> {
-        let channel = &created.channel;
+    fn allow_steps(
+        &self,
+        created: &mut Created,
+        on_namespaces: Option<OnNamespaces<'_>>,
+    ) -> Result<()> {
         if self.namespaces.has(LinuxNamespaceType::User) {
             let linux = self.spec.linux().as_ref();
-            let uids = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or(&[]);
-            let gids = linux.and_then(|linux| linux.gid_mappings().as_deref()).unwrap_or(&[]);
+            let uids = linux
+                .and_then(|linux| linux.uid_mappings().as_deref())
+                .unwrap_or(&[]);
+            let gids = linux
+                .and_then(|linux| linux.gid_mappings().as_deref())
+                .unwrap_or(&[]);
             idmap::write(self.procfs, created.pid, uids, gids)?;
-            channel.allow(Step::Mapped)?;
+            created.channel.allow(Step::Mapped)?;
         }
-        join(&created.cgroup, created.pid)?;
-        if let Some(score) = self.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
-            created.warnings.extend(set_oom_score(self.procfs, created.pid, score)?);
+        created.cgroup.add_v1(created.pid.as_raw())?;
+        created.warnings.extend_from_slice(created.cgroup.skipped());
+        if let Some(score) = self
+            .spec
+            .process()
+            .as_ref()
+            .and_then(|process| process.oom_score_adj())
+        {
+            created
+                .warnings
+                .extend(set_oom_score(self.procfs, created.pid, score)?);
         }
-        channel.allow(Step::Joined)?;
+        created.channel.allow(Step::Joined)?;
         if let Some(all) = self.spec.hooks() {
-            let state = hooks::state(self.spec, self.id, "creating", Some(created.pid), self.bundle);
+            let state = hooks::state(
+                self.spec,
+                self.id,
+                "creating",
+                Some(created.pid),
+                self.bundle,
+            );
             // Deprecated by the spec; engines still send them.
             #[allow(deprecated)]
             hooks::run("prestart", all.prestart().as_deref(), &state)?;
@@ -194,7 +241,7 @@ impl Parent<'_> {
         if let Some(callback) = on_namespaces {
             callback(created.pid)?;
         }
-        channel.allow(Step::Prepared)
+        created.channel.allow(Step::Prepared)
     }
 }
 
@@ -206,7 +253,11 @@ impl Created {
         match self.channel.report()? {
             Report::Failed(error) => return Err(error),
             // Closed: close-on-exec has closed the other end.
-            _ => self.warnings.extend(hooks::run("poststart", Some(&self.poststart), &self.state).err().map(|e| e.to_string())),
+            _ => self.warnings.extend(
+                hooks::run("poststart", Some(&self.poststart), &self.state)
+                    .err()
+                    .map(|e| e.to_string()),
+            ),
         }
         Ok(())
     }
@@ -222,21 +273,14 @@ impl Created {
     }
 }
 
-/// Moves a process into the groups of version 1; that of version 2 it was born in.
-pub(crate) fn join(cgroup: &Cgroup, pid: Pid) -> Result<()> {
-    let text = pid.to_string();
-    for procs in cgroup.join_fds() {
-        nix::unistd::write(procs, text.as_bytes()).map_err(|e| Error::os("cgroup", "write cgroup.procs", e))?;
-    }
-    Ok(())
-}
-
 /// Sets the score; a lower one than the current needs CAP_SYS_RESOURCE and is otherwise left, with a warning.
 pub(crate) fn set_oom_score(procfs: &Procfs, pid: Pid, score: i32) -> Result<Option<String>> {
     match procfs.write(&format!("{pid}/oom_score_adj"), &score.to_string()) {
         Ok(()) => Ok(None),
         Err(Errno::EACCES | Errno::EPERM) => {
-            let current = procfs.read(&format!("{pid}/oom_score_adj")).unwrap_or_default();
+            let current = procfs
+                .read(&format!("{pid}/oom_score_adj"))
+                .unwrap_or_default();
             Ok(Some(format!(
                 "without CAP_SYS_RESOURCE, oom_score_adj stays at {} instead of {score}",
                 current.trim()
@@ -249,14 +293,23 @@ pub(crate) fn set_oom_score(procfs: &Procfs, pid: Pid, score: i32) -> Result<Opt
 /// Path of the container's group; `slice:prefix:name` is what systemd-minded callers send.
 #[must_use]
 pub fn cgroup_path(spec: &Spec, id: &str) -> String {
-    let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-    let path = path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    let path = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.cgroups_path().as_ref());
+    let path = path
+        .map(|path| path.to_string_lossy().into_owned())
+        .unwrap_or_default();
     if path.is_empty() {
         return format!("/{id}");
     }
     match *path.split(':').collect::<Vec<_>>() {
         [slice, prefix, name] if !path.contains('/') => {
-            let slice = if slice.is_empty() { "system.slice" } else { slice };
+            let slice = if slice.is_empty() {
+                "system.slice"
+            } else {
+                slice
+            };
             format!("/{slice}/{prefix}-{name}.scope")
         }
         _ => path,
@@ -269,6 +322,10 @@ fn resources(spec: &Spec) -> Option<&crate::spec::LinuxResources> {
 
 fn open_gate(path: &Path) -> Result<OwnedFd> {
     // Open for writing as well, so that this never blocks and a reader never sees an end.
-    open(path, OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
-        .map_err(|e| Error::at("start", "open", path, e))
+    open(
+        path,
+        OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW,
+        Mode::empty(),
+    )
+    .map_err(|e| Error::at("start", "open", path, e))
 }

@@ -15,8 +15,14 @@ use crate::mounts::refuse_link;
 use crate::spec::{LinuxDeviceType, Spec};
 
 /// Name, major, minor: character devices that every container has, mode 0666.
-const DEFAULT: [(&str, u64, u64); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEFAULT: [(&str, u64, u64); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 /// Target and name of the links in `/dev`.
 const LINKS: [(&str, &str); 6] = [
@@ -47,7 +53,10 @@ pub struct Devices {
 impl Devices {
     /// Checks `linux.devices`.
     pub fn prepare(spec: &Spec) -> Result<Self> {
-        let devices = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
+        let devices = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.devices().as_ref());
         let mut extra = Vec::new();
         for device in devices.into_iter().flatten() {
             let path = normal(device.path());
@@ -56,19 +65,32 @@ impl Devices {
                 LinuxDeviceType::C | LinuxDeviceType::U => SFlag::S_IFCHR,
                 LinuxDeviceType::P => SFlag::S_IFIFO,
                 LinuxDeviceType::A => {
-                    return Err(Error::invalid(format!("device {}: type a is for rules only", path.display())));
+                    return Err(Error::invalid(format!(
+                        "device {}: type a is for rules only",
+                        path.display()
+                    )));
                 }
             };
             let number = |n: i64| u64::try_from(n).ok().filter(|n| *n <= 0xffff_ffff);
-            let (Some(major), Some(minor)) = (number(device.major()), number(device.minor())) else {
-                return Err(Error::invalid(format!("device {}: wrong device number", path.display())));
+            let (Some(major), Some(minor)) = (number(device.major()), number(device.minor()))
+            else {
+                return Err(Error::invalid(format!(
+                    "device {}: wrong device number",
+                    path.display()
+                )));
             };
             let owner = match (device.uid(), device.gid()) {
                 (None, None) => None,
                 (uid, gid) => Some((uid.unwrap_or(0), gid.unwrap_or(0))),
             };
             let mode = Mode::from_bits_truncate(device.file_mode().unwrap_or(0o666) & 0o7777);
-            extra.push(Device { path, kind, number: makedev(major, minor), mode, owner });
+            extra.push(Device {
+                path,
+                kind,
+                number: makedev(major, minor),
+                mode,
+                owner,
+            });
         }
         Ok(Self { extra })
     }
@@ -77,8 +99,10 @@ impl Devices {
     pub fn make(&self, root: BorrowedFd<'_>) -> Result<()> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let dev = match open_without_links(root, "/dev", flags) {
-            Err(Errno::ENOENT) => make_directories(root, Path::new("/dev"), Mode::from_bits_truncate(0o755))
-                .and_then(|_| open_without_links(root, "/dev", flags)),
+            Err(Errno::ENOENT) => {
+                make_directories(root, Path::new("/dev"), Mode::from_bits_truncate(0o755))
+                    .and_then(|_| open_without_links(root, "/dev", flags))
+            }
             other => other,
         }
         .map_err(|e| refuse_link(Path::new("/dev"), e))?;
@@ -112,7 +136,10 @@ impl Devices {
 impl Device {
     fn make(&self, directory: BorrowedFd<'_>) -> Result<()> {
         let failed = |op: &'static str| move |e: Errno| Error::at("devices", op, &self.path, e);
-        let name = self.path.file_name().ok_or_else(|| Error::invalid("linux.devices.path is a directory"))?;
+        let name = self
+            .path
+            .file_name()
+            .ok_or_else(|| Error::invalid("linux.devices.path is a directory"))?;
         match mknodat(directory, name, self.kind, self.mode, self.number) {
             Ok(()) => {}
             Err(Errno::EEXIST) => return self.keep(directory),
@@ -122,7 +149,8 @@ impl Device {
         }
         if let Some((uid, gid)) = self.owner {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            fchownat(directory, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed("chown"))?;
+            fchownat(directory, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .map_err(failed("chown"))?;
         }
         Ok(())
     }
@@ -139,21 +167,29 @@ impl Device {
     }
 
     fn is(&self, mode: u32, number: u64) -> bool {
-        mode & SFlag::S_IFMT.bits() == self.kind.bits() && (self.kind == SFlag::S_IFIFO || number == self.number)
+        mode & SFlag::S_IFMT.bits() == self.kind.bits()
+            && (self.kind == SFlag::S_IFIFO || number == self.number)
     }
 
     fn bind(&self, directory: BorrowedFd<'_>) -> Result<()> {
         let failed = |op: &'static str| move |e: Errno| Error::at("devices", op, &self.path, e);
         let name = self.path.file_name().unwrap_or_default();
-        let host = open(&self.path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(failed("open the host's"))?;
+        let host = open(
+            &self.path,
+            OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(failed("open the host's"))?;
         let stat = fstat(&host).map_err(failed("fstat"))?;
         if !self.is(stat.st_mode, stat.st_rdev) {
-            return Err(Error::new("devices", format!("{} of the host is another device", self.path.display())));
+            return Err(Error::new(
+                "devices",
+                format!("{} of the host is another device", self.path.display()),
+            ));
         }
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let target: OwnedFd =
-            openat(directory, name, flags, Mode::from_bits_truncate(0o666)).map_err(failed("create"))?;
+        let target: OwnedFd = openat(directory, name, flags, Mode::from_bits_truncate(0o666))
+            .map_err(failed("create"))?;
         let tree = clone_tree(host.as_fd(), c"", false).map_err(failed("open_tree"))?;
         attach(&tree, &target).map_err(failed("bind"))
     }
@@ -168,7 +204,12 @@ fn link(dev: BorrowedFd<'_>, target: &str, name: &str) -> Result<()> {
                 .map_err(|e| Error::at("devices", "replace", "/dev/ptmx", e))
         }
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        Err(e) => Err(Error::at("devices", "symlink", Path::new("/dev").join(name), e)),
+        Err(e) => Err(Error::at(
+            "devices",
+            "symlink",
+            Path::new("/dev").join(name),
+            e,
+        )),
     }
 }
 
@@ -179,8 +220,12 @@ pub fn host_null() -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let null = open("/dev/null", flags, Mode::empty()).map_err(failed("open"))?;
     let stat = fstat(&null).map_err(failed("fstat"))?;
-    if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFCHR.bits() || stat.st_rdev != makedev(1, 3) {
-        return Err(Error::new("masks", "/dev/null of the host is not the null device"));
+    if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFCHR.bits() || stat.st_rdev != makedev(1, 3)
+    {
+        return Err(Error::new(
+            "masks",
+            "/dev/null of the host is not the null device",
+        ));
     }
     Ok(null)
 }

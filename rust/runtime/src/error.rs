@@ -116,7 +116,12 @@ pub fn describe(errno: Errno) -> String {
     let mut chars = text.chars();
     match chars.next() {
         // "RPC ..." and "I/O error" keep their capitals, only a capitalised word is lowered.
-        Some(first) if !chars.clone().next().is_some_and(|c| c.is_uppercase() || c == '/') => {
+        Some(first)
+            if !chars
+                .clone()
+                .next()
+                .is_some_and(|c| c.is_uppercase() || c == '/') =>
+        {
             first.to_lowercase().chain(chars).collect()
         }
         _ => text.to_owned(),
@@ -142,7 +147,10 @@ mod tests {
     #[test]
     fn message_names_operation_path_and_cause() {
         let e = Error::at("mounts", "mount", "/x", Errno::ENOENT).hint("create it");
-        assert_eq!(e.to_string(), "mount /x: no such file or directory (create it)");
+        assert_eq!(
+            e.to_string(),
+            "mount /x: no such file or directory (create it)"
+        );
         assert_eq!(e.errno(), Some(Errno::ENOENT));
     }
 

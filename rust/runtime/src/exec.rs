@@ -16,7 +16,7 @@ use pyd_sys::clone::{Clone3, Spawned, fork_threaded, single_threaded};
 use pyd_sys::{pidfd, process};
 
 use crate::cgroup::Cgroup;
-use crate::create::{join, set_oom_score};
+use crate::create::set_oom_score;
 use crate::error::{Error, Result};
 use crate::launch::Launch;
 use crate::procfs::Procfs;
@@ -71,12 +71,18 @@ pub fn exec(
     let (parent, child) = sync::channel()?;
     let spawned = entry.spawn(cgroup, &parent, &child)?;
     drop(child);
-    let mut made = ExecChild { pid: spawned.pid, pidfd: spawned.pidfd, console: None, warnings: Vec::new() };
+    let mut made = ExecChild {
+        pid: spawned.pid,
+        pidfd: spawned.pidfd,
+        console: None,
+        warnings: Vec::new(),
+    };
     match bring_up(&mut made, &procfs, process, cgroup, &parent) {
         Ok(()) => Ok(made),
         Err(error) => {
             let _ = pidfd::send_signal(&made.pidfd, Signal::SIGKILL as i32);
-            while waitid(Id::PIDFd(made.pidfd.as_fd()), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {}
+            while waitid(Id::PIDFd(made.pidfd.as_fd()), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {
+            }
             Err(error)
         }
     }
@@ -91,13 +97,14 @@ fn bring_up(
 ) -> Result<()> {
     if let Some(cgroup) = cgroup {
         match single_threaded() {
-            true => join(cgroup, made.pid)?,
+            true => cgroup.add_v1(made.pid.as_raw())?,
             // Made by fork, so not in the group of version 2 either.
             false => cgroup.add(made.pid.as_raw())?,
         }
     }
     if let Some(score) = process.oom_score_adj() {
-        made.warnings.extend(set_oom_score(procfs, made.pid, score)?);
+        made.warnings
+            .extend(set_oom_score(procfs, made.pid, score)?);
     }
     match channel.allow(Step::Start) {
         // It has failed already; its report says why.
@@ -113,7 +120,10 @@ fn bring_up(
             Report::Failed(error) => return Err(error),
             Report::Closed if ready => return Ok(()),
             Report::Closed | Report::Pid(_) => {
-                return Err(Error::new("exec", "the new process was killed before it could start"));
+                return Err(Error::new(
+                    "exec",
+                    "the new process was killed before it could start",
+                ));
             }
         }
     }
@@ -130,9 +140,8 @@ struct Target {
 
 impl Target {
     fn open(pid: Pid, spec: &Spec) -> Result<Self> {
-        let gone = |e: Errno| {
-            Error::os("exec", "pidfd_open", e).context("the container is not running")
-        };
+        let gone =
+            |e: Errno| Error::os("exec", "pidfd_open", e).context("the container is not running");
         let pidfd = pidfd::open(pid).map_err(gone)?;
         let mut flags = CloneFlags::empty();
         for ns in spec::namespaces(spec) {
@@ -146,7 +155,11 @@ impl Target {
             true => None,
             false => {
                 let path = format!("/proc/{pid}/root");
-                let opened = open(path.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+                let opened = open(
+                    path.as_str(),
+                    OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                    Mode::empty(),
+                );
                 Some(opened.map_err(|e| Error::at("exec", "open", &path, e))?)
             }
         };
@@ -173,15 +186,24 @@ impl Entry<'_> {
     fn spawn(&self, cgroup: Option<&Cgroup>, parent: &Channel, child: &Channel) -> Result<Spawned> {
         let refused = |e: Errno| Error::os("exec", "clone3", e);
         let _hidden = Undumpable::new()?;
-        let into = Clone3 { cgroup: cgroup.and_then(Cgroup::init_fd), ..Clone3::default() };
+        let into = Clone3 {
+            cgroup: cgroup.and_then(Cgroup::init_fd),
+            ..Clone3::default()
+        };
         let pid_flag = CloneFlags::CLONE_NEWPID;
         let rest = self.target.flags - pid_flag;
         if !self.target.flags.contains(pid_flag) {
             return self.fork(&into, || self.run(child, rest)).map_err(refused);
         }
         // The pid namespace of children can be changed and changed back: one fork less than a process in between.
-        let own = File::open("/proc/self/ns/pid")
-            .map_err(|e| Error::at("exec", "open", "/proc/self/ns/pid", Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        let own = File::open("/proc/self/ns/pid").map_err(|e| {
+            Error::at(
+                "exec",
+                "open",
+                "/proc/self/ns/pid",
+                Errno::from_raw(e.raw_os_error().unwrap_or(0)),
+            )
+        })?;
         match setns(&self.target.pidfd, pid_flag) {
             Ok(()) => {
                 let spawned = self.fork(&into, || self.run(child, rest));
@@ -191,9 +213,14 @@ impl Entry<'_> {
             // A user namespace has to be joined first, which we must not.
             Err(Errno::EPERM) if rest.contains(CloneFlags::CLONE_NEWUSER) => {
                 let between = self.fork(&Clone3::default(), || {
-                    let sibling = Clone3 { sibling: true, ..into };
+                    let sibling = Clone3 {
+                        sibling: true,
+                        ..into
+                    };
                     let made = self.enter(self.target.flags).and_then(|()| {
-                        sibling.spawn(|| self.run(child, CloneFlags::empty())).map_err(refused)
+                        sibling
+                            .spawn(|| self.run(child, CloneFlags::empty()))
+                            .map_err(refused)
                     });
                     match made.and_then(|made| child.pid(made.pid.as_raw())) {
                         Ok(()) => 0,
@@ -222,7 +249,9 @@ impl Entry<'_> {
         }
         setns(&self.target.pidfd, flags).map_err(|e| Error::os("exec", "setns", e))?;
         if flags.contains(CloneFlags::CLONE_NEWUSER) {
-            process::set_gid(0).and_then(|()| process::set_uid(0)).map_err(|e| Error::os("exec", "setresuid", e))?;
+            process::set_gid(0)
+                .and_then(|()| process::set_uid(0))
+                .map_err(|e| Error::os("exec", "setresuid", e))?;
         }
         Ok(())
     }
@@ -244,7 +273,9 @@ impl Entry<'_> {
         channel.wait(Step::Start, &mut None)?;
         self.enter(flags)?;
         if let Some(root) = &self.target.root {
-            fchdir(root).and_then(|()| chroot(".")).map_err(os("chroot"))?;
+            fchdir(root)
+                .and_then(|()| chroot("."))
+                .map_err(os("chroot"))?;
         }
         setsid().map_err(os("setsid"))?;
         match process::new_session_keyring() {

@@ -23,7 +23,8 @@ const QUOTE: u64 = 512;
 /// The container's state as hooks get it on stdin (runtime.md, "State").
 #[must_use]
 pub fn state(spec: &Spec, id: &str, status: &str, pid: Option<Pid>, bundle: &Path) -> Vec<u8> {
-    let mut state = json!({ "ociVersion": spec.version(), "id": id, "status": status, "bundle": bundle });
+    let mut state =
+        json!({ "ociVersion": spec.version(), "id": id, "status": status, "bundle": bundle });
     if let Some(pid) = pid {
         state["pid"] = pid.as_raw().into();
     }
@@ -36,7 +37,8 @@ pub fn state(spec: &Spec, id: &str, status: &str, pid: Option<Pid>, bundle: &Pat
 /// Runs the hooks one after the other; the first that fails ends it.
 pub fn run(name: &str, hooks: Option<&[Hook]>, state: &[u8]) -> Result<()> {
     for hook in hooks.unwrap_or(&[]) {
-        run_one(hook, state).map_err(|e| e.context(format!("{name} hook {}", hook.path().display())))?;
+        run_one(hook, state)
+            .map_err(|e| e.context(format!("{name} hook {}", hook.path().display())))?;
     }
     Ok(())
 }
@@ -50,14 +52,23 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     if let Some(first) = args.next() {
         command.arg0(first);
     }
-    command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     for entry in hook.env().iter().flatten() {
         if let Some((name, value)) = entry.split_once('=') {
             command.env(name, value);
         }
     }
     let mut child = command.spawn().map_err(|e| {
-        Error::os("hooks", "execve", Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+        Error::os(
+            "hooks",
+            "execve",
+            Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)),
+        )
     })?;
     if let Some(mut stdin) = child.stdin.take() {
         // A hook need not read it.
@@ -65,7 +76,9 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     }
     let finished = wait(&mut child, hook.timeout());
     let status = finished.and_then(|()| {
-        child.wait().map_err(|_| Error::os("hooks", "waitpid", Errno::ECHILD))
+        child
+            .wait()
+            .map_err(|_| Error::os("hooks", "waitpid", Errno::ECHILD))
     })?;
     if status.success() {
         return Ok(());
@@ -75,12 +88,21 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
         let _ = stderr.take(QUOTE).read_to_string(&mut said);
     }
     let said = said.lines().next().unwrap_or("").trim().to_owned();
-    Err(Error::new("hooks", if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }))
+    Err(Error::new(
+        "hooks",
+        if said.is_empty() {
+            status.to_string()
+        } else {
+            format!("{status}: {said}")
+        },
+    ))
 }
 
 /// Waits for the end of the hook, at most its timeout in seconds.
 fn wait(child: &mut Child, timeout: Option<i64>) -> Result<()> {
-    let Some(seconds) = timeout.filter(|seconds| *seconds > 0) else { return Ok(()) };
+    let Some(seconds) = timeout.filter(|seconds| *seconds > 0) else {
+        return Ok(());
+    };
     let deadline = Instant::now() + Duration::from_secs(seconds as u64);
     let pid = Pid::from_raw(child.id() as i32);
     let pidfd = pyd_sys::pidfd::open(pid).map_err(|e| Error::os("hooks", "pidfd_open", e))?;
@@ -89,10 +111,16 @@ fn wait(child: &mut Child, timeout: Option<i64>) -> Result<()> {
         if left.is_zero() {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(Error::new("hooks", format!("still running after its timeout of {seconds} s")));
+            return Err(Error::new(
+                "hooks",
+                format!("still running after its timeout of {seconds} s"),
+            ));
         }
         let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(&pidfd), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(
+            std::os::fd::AsFd::as_fd(&pidfd),
+            PollFlags::POLLIN,
+        )];
         match poll(&mut fds, wait) {
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(()),

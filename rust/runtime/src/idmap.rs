@@ -17,7 +17,12 @@ use crate::procfs::Procfs;
 use crate::spec::LinuxIdMapping;
 
 /// Writes both maps of the user namespace that process `pid` has just made.
-pub fn write(procfs: &Procfs, pid: Pid, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<()> {
+pub fn write(
+    procfs: &Procfs,
+    pid: Pid,
+    uids: &[LinuxIdMapping],
+    gids: &[LinuxIdMapping],
+) -> Result<()> {
     check(uids)?;
     check(gids)?;
     if nix::unistd::geteuid().is_root() {
@@ -26,7 +31,9 @@ pub fn write(procfs: &Procfs, pid: Pid, uids: &[LinuxIdMapping], gids: &[LinuxId
     }
     // Without privilege only the own id can be mapped; the set-uid helpers of the distribution know the ranges of
     // /etc/subuid and /etc/subgid.
-    if only_self(uids, nix::unistd::geteuid().as_raw()) && only_self(gids, nix::unistd::getegid().as_raw()) {
+    if only_self(uids, nix::unistd::geteuid().as_raw())
+        && only_self(gids, nix::unistd::getegid().as_raw())
+    {
         put(procfs, pid, "setgroups", "deny")?;
         put(procfs, pid, "gid_map", &lines(gids))?;
         return put(procfs, pid, "uid_map", &lines(uids));
@@ -36,8 +43,15 @@ pub fn write(procfs: &Procfs, pid: Pid, uids: &[LinuxIdMapping], gids: &[LinuxId
 }
 
 /// A user namespace with these maps and nothing in it, for an id-mapped mount (`mount_setattr(2)`).
-pub fn namespace(procfs: &Procfs, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<OwnedFd> {
-    let spawn = Clone3 { namespaces: libc::CLONE_NEWUSER as u64, ..Clone3::default() };
+pub fn namespace(
+    procfs: &Procfs,
+    uids: &[LinuxIdMapping],
+    gids: &[LinuxIdMapping],
+) -> Result<OwnedFd> {
+    let spawn = Clone3 {
+        namespaces: libc::CLONE_NEWUSER as u64,
+        ..Clone3::default()
+    };
     let holder = spawn.spawn(|| {
         nix::unistd::pause();
         0
@@ -45,7 +59,9 @@ pub fn namespace(procfs: &Procfs, uids: &[LinuxIdMapping], gids: &[LinuxIdMappin
     let holder = holder.map_err(|e| Error::os("mounts", "clone3 for an id-mapped mount", e))?;
     let namespace = write(procfs, holder.pid, uids, gids).and_then(|()| {
         let path = format!("/proc/{}/ns/user", holder.pid);
-        File::open(&path).map(OwnedFd::from).map_err(|e| Error::at("mounts", "open", &path, raw(&e)))
+        File::open(&path)
+            .map(OwnedFd::from)
+            .map_err(|e| Error::at("mounts", "open", &path, raw(&e)))
     });
     // The descriptor keeps the namespace; its only process has done its duty.
     let _ = pyd_sys::pidfd::send_signal(&holder.pidfd, Signal::SIGKILL as i32);
@@ -67,7 +83,9 @@ fn check(maps: &[LinuxIdMapping]) -> Result<()> {
     }
     // The kernel takes 340 lines and one page (user_namespaces(7)); its EINVAL would name neither.
     if maps.is_empty() || maps.len() > 340 {
-        return Err(Error::invalid("a user namespace needs between 1 and 340 uidMappings and gidMappings"));
+        return Err(Error::invalid(
+            "a user namespace needs between 1 and 340 uidMappings and gidMappings",
+        ));
     }
     Ok(())
 }
@@ -78,33 +96,58 @@ fn only_self(maps: &[LinuxIdMapping], id: u32) -> bool {
 
 fn lines(maps: &[LinuxIdMapping]) -> String {
     maps.iter().fold(String::new(), |mut text, map| {
-        let _ = writeln!(text, "{} {} {}", map.container_id(), map.host_id(), map.size());
+        let _ = writeln!(
+            text,
+            "{} {} {}",
+            map.container_id(),
+            map.host_id(),
+            map.size()
+        );
         text
     })
 }
 
 fn put(procfs: &Procfs, pid: Pid, file: &str, text: &str) -> Result<()> {
-    procfs.write(&format!("{pid}/{file}"), text).map_err(|e| Error::os("namespaces", &format!("write {file}"), e))
+    procfs
+        .write(&format!("{pid}/{file}"), text)
+        .map_err(|e| Error::os("namespaces", &format!("write {file}"), e))
 }
 
 fn helper(name: &str, pid: Pid, maps: &[LinuxIdMapping]) -> Result<()> {
-    let program = ["/usr/bin", "/bin", "/usr/local/bin"].iter().map(|dir| Path::new(dir).join(name));
+    let program = ["/usr/bin", "/bin", "/usr/local/bin"]
+        .iter()
+        .map(|dir| Path::new(dir).join(name));
     let missing = || {
-        Error::new("namespaces", format!("{name} is needed to map more than the own id"))
-            .hint("install the package uidmap and add ranges to /etc/subuid and /etc/subgid")
+        Error::new(
+            "namespaces",
+            format!("{name} is needed to map more than the own id"),
+        )
+        .hint("install the package uidmap and add ranges to /etc/subuid and /etc/subgid")
     };
-    let program = program.into_iter().find(|path| path.exists()).ok_or_else(missing)?;
+    let program = program
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or_else(missing)?;
     let mut command = Command::new(&program);
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).arg(pid.to_string());
+    command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .arg(pid.to_string());
     for map in maps {
         command.args([map.container_id(), map.host_id(), map.size()].map(|n| n.to_string()));
     }
-    let output = command.output().map_err(|e| Error::at("namespaces", "run", &program, raw(&e)))?;
+    let output = command
+        .output()
+        .map_err(|e| Error::at("namespaces", "run", &program, raw(&e)))?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new("namespaces", format!("{name}: {}", said.lines().next().unwrap_or("failed").trim())))
+    Err(Error::new(
+        "namespaces",
+        format!("{name}: {}", said.lines().next().unwrap_or("failed").trim()),
+    ))
 }
 
 fn raw(error: &std::io::Error) -> Errno {

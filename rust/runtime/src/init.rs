@@ -71,9 +71,12 @@ impl Init<'_> {
         }
         if owns(LinuxNamespaceType::User) {
             self.channel.wait(Step::Mapped, &mut done)?;
-            process::set_gid(0).and_then(|()| process::set_uid(0)).map_err(|e| {
-                os("setresuid")(e).hint("uidMappings and gidMappings must map id 0 of the container")
-            })?;
+            process::set_gid(0)
+                .and_then(|()| process::set_uid(0))
+                .map_err(|e| {
+                    os("setresuid")(e)
+                        .hint("uidMappings and gidMappings must map id 0 of the container")
+                })?;
         }
         setsid().map_err(os("setsid"))?;
         match process::new_session_keyring() {
@@ -81,14 +84,25 @@ impl Init<'_> {
             Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => {}
             Err(e) => return Err(os("keyctl(JOIN_SESSION_KEYRING)")(e)),
         }
-        if let Some(name) = self.spec.hostname().as_deref().filter(|name| !name.is_empty()) {
+        if let Some(name) = self
+            .spec
+            .hostname()
+            .as_deref()
+            .filter(|name| !name.is_empty())
+        {
             sethostname(name).map_err(os("sethostname"))?;
         }
-        if let Some(name) = self.spec.domainname().as_deref().filter(|name| !name.is_empty()) {
+        if let Some(name) = self
+            .spec
+            .domainname()
+            .as_deref()
+            .filter(|name| !name.is_empty())
+        {
             process::set_domain_name(name).map_err(os("setdomainname"))?;
         }
         if owns(LinuxNamespaceType::Network) {
-            netns::loopback_up().map_err(|e| Error::new("network", format!("cannot bring up lo: {e}")))?;
+            netns::loopback_up()
+                .map_err(|e| Error::new("network", format!("cannot bring up lo: {e}")))?;
         }
         // Modes in the spec mean what they say.
         umask(Mode::empty());
@@ -118,7 +132,8 @@ impl Init<'_> {
                 channel.wait(Step::Joined, done)?;
                 view = Some(cgroup_view(self.namespaces)?);
             }
-            view.clone().ok_or_else(|| Error::new("cgroup", "no hierarchies"))
+            view.clone()
+                .ok_or_else(|| Error::new("cgroup", "no hierarchies"))
         })?;
         if view.is_none() {
             self.join_cgroups(done)?;
@@ -127,15 +142,28 @@ impl Init<'_> {
             self.devices.make(root.as_fd())?;
         }
         self.take_stdio(Some(&root))?;
-        let cwd = spec.process().as_ref().map_or(Path::new("/"), |process| process.cwd());
+        let cwd = spec
+            .process()
+            .as_ref()
+            .map_or(Path::new("/"), |process| process.cwd());
         pyd_sys::path::make_directories(root.as_fd(), cwd, Mode::from_bits_truncate(0o755))
             .map_err(|e| Error::at("rootfs", "mkdir", cwd, e))?;
         let linux = spec.linux().as_ref();
-        let readonly = linux.and_then(|linux| linux.readonly_paths().as_deref()).unwrap_or(&[]);
-        let masked = linux.and_then(|linux| linux.masked_paths().as_deref()).unwrap_or(&[]);
+        let readonly = linux
+            .and_then(|linux| linux.readonly_paths().as_deref())
+            .unwrap_or(&[]);
+        let masked = linux
+            .and_then(|linux| linux.masked_paths().as_deref())
+            .unwrap_or(&[]);
         masks::cover(root.as_fd(), readonly, masked)?;
         if let Some(all) = spec.hooks() {
-            let state = hooks::state(spec, self.id, "creating", Some(nix::unistd::getpid()), self.bundle);
+            let state = hooks::state(
+                spec,
+                self.id,
+                "creating",
+                Some(nix::unistd::getpid()),
+                self.bundle,
+            );
             hooks::run("createContainer", all.create_container().as_deref(), &state)?;
         }
         channel.wait(Step::Prepared, done)?;
@@ -146,7 +174,8 @@ impl Init<'_> {
     fn join_cgroups(&self, done: &mut Option<Step>) -> Result<()> {
         self.channel.wait(Step::Joined, done)?;
         if self.namespaces.new_cgroup {
-            unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|e| Error::os("cgroup", "unshare(cgroup)", e))?;
+            unshare(CloneFlags::CLONE_NEWCGROUP)
+                .map_err(|e| Error::os("cgroup", "unshare(cgroup)", e))?;
         }
         Ok(())
     }
@@ -173,7 +202,13 @@ impl Init<'_> {
         };
         let hooked = allowed.and_then(|()| match self.spec.hooks() {
             Some(all) => {
-                let state = hooks::state(self.spec, self.id, "created", Some(nix::unistd::getpid()), self.bundle);
+                let state = hooks::state(
+                    self.spec,
+                    self.id,
+                    "created",
+                    Some(nix::unistd::getpid()),
+                    self.bundle,
+                );
                 hooks::run("startContainer", all.start_container().as_deref(), &state)
             }
             None => Ok(()),
@@ -189,9 +224,13 @@ impl Init<'_> {
 fn cgroup_view(namespaces: &Namespaces) -> Result<CgroupView> {
     let layout = Layout::detect()?;
     if namespaces.new_cgroup {
-        unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|e| Error::os("cgroup", "unshare(cgroup)", e))?;
+        unshare(CloneFlags::CLONE_NEWCGROUP)
+            .map_err(|e| Error::os("cgroup", "unshare(cgroup)", e))?;
     }
-    Ok(CgroupView { layout, namespaced: namespaces.new_cgroup })
+    Ok(CgroupView {
+        layout,
+        namespaced: namespaces.new_cgroup,
+    })
 }
 
 /// Reads the one byte that `start` writes. The FIFO is open for writing here too, so its end never comes early.
@@ -201,8 +240,17 @@ fn wait_at(gate: &OwnedFd) -> Result<()> {
         match nix::unistd::read(gate.as_fd(), &mut byte) {
             Ok(1) => return Ok(()),
             Err(Errno::EINTR) => continue,
-            Ok(_) => return Err(Error::new("start", "the start FIFO has no reader or writer")),
-            Err(e) => return Err(Error::os("start", "read", e).context(format!("fd {}", gate.as_raw_fd()))),
+            Ok(_) => {
+                return Err(Error::new(
+                    "start",
+                    "the start FIFO has no reader or writer",
+                ));
+            }
+            Err(e) => {
+                return Err(
+                    Error::os("start", "read", e).context(format!("fd {}", gate.as_raw_fd()))
+                );
+            }
         }
     }
 }

@@ -17,7 +17,9 @@ use crate::capabilities::CapSets;
 use crate::command;
 use crate::error::{Error, Result};
 use crate::seccomp::Filter;
-use crate::spec::{IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy};
+use crate::spec::{
+    IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy,
+};
 use crate::spec::{Process, Scheduler, Spec};
 use crate::{rlimits, user};
 
@@ -39,10 +41,24 @@ pub struct Launch<'a> {
 
 impl<'a> Launch<'a> {
     /// Checks and converts what the spec says about the process.
-    pub fn prepare(spec: &Spec, process: &'a Process, die_with_parent: bool, preserve_fds: u32) -> Result<Self> {
-        let text = |s: &String| CString::new(s.as_str()).map_err(|_| Error::invalid("process.env contains a NUL byte"));
-        let environment = process.env().iter().flatten().map(text).collect::<Result<Vec<_>>>()?;
-        let has_home = environment.iter().any(|entry| entry.as_bytes().starts_with(b"HOME="));
+    pub fn prepare(
+        spec: &Spec,
+        process: &'a Process,
+        die_with_parent: bool,
+        preserve_fds: u32,
+    ) -> Result<Self> {
+        let text = |s: &String| {
+            CString::new(s.as_str()).map_err(|_| Error::invalid("process.env contains a NUL byte"))
+        };
+        let environment = process
+            .env()
+            .iter()
+            .flatten()
+            .map(text)
+            .collect::<Result<Vec<_>>>()?;
+        let has_home = environment
+            .iter()
+            .any(|entry| entry.as_bytes().starts_with(b"HOME="));
         Ok(Self {
             process,
             capabilities: CapSets::from_spec(process.capabilities().as_ref())?,
@@ -66,7 +82,8 @@ impl<'a> Launch<'a> {
                 IOPriorityClass::IoprioClassBe => 2,
                 IOPriorityClass::IoprioClassIdle => 3,
             };
-            process::set_io_priority(class, priority.priority() as i32).map_err(os("ioprio_set"))?;
+            process::set_io_priority(class, priority.priority() as i32)
+                .map_err(os("ioprio_set"))?;
         }
         if let Some(scheduler) = process.scheduler() {
             process::set_scheduler(schedule(scheduler)).map_err(os("sched_setattr"))?;
@@ -95,7 +112,12 @@ impl<'a> Launch<'a> {
         // A working directory that is not below the root would be a descriptor of the host (CVE-2024-21626).
         match getcwd() {
             Ok(path) if path.is_absolute() => {}
-            _ => return Err(Error::new("process", "the working directory lies outside the container")),
+            _ => {
+                return Err(Error::new(
+                    "process",
+                    "the working directory lies outside the container",
+                ));
+            }
         }
         if self.die_with_parent {
             // The change of credentials has cleared it (prctl(2)), so not earlier.
@@ -119,9 +141,13 @@ impl<'a> Launch<'a> {
             environment.extend(CString::new(format!("HOME={home}")));
         }
         let args = self.process.args().iter().flatten();
-        let args: Vec<CString> = args.filter_map(|arg| CString::new(arg.as_str()).ok()).collect();
-        process::close_on_exec_from(3 + self.preserve_fds).map_err(|e| Error::os("process", "close_range", e))?;
-        let path = CString::new(program).map_err(|_| Error::invalid("process.args contains a NUL byte"))?;
+        let args: Vec<CString> = args
+            .filter_map(|arg| CString::new(arg.as_str()).ok())
+            .collect();
+        process::close_on_exec_from(3 + self.preserve_fds)
+            .map_err(|e| Error::os("process", "close_range", e))?;
+        let path = CString::new(program)
+            .map_err(|_| Error::invalid("process.args contains a NUL byte"))?;
         if self.process.no_new_privileges() == Some(true) {
             // As late as possible: the filter then need not allow what has come before.
             self.filter()?;
@@ -146,7 +172,8 @@ impl<'a> Launch<'a> {
         if profile.is_none() && context.is_none() {
             return Ok(());
         }
-        let procfs = crate::procfs::Procfs::private().map_err(|e| Error::os("process", "mount procfs", e))?;
+        let procfs = crate::procfs::Procfs::private()
+            .map_err(|e| Error::os("process", "mount procfs", e))?;
         let pid = std::process::id();
         if let Some(profile) = profile {
             procfs
@@ -170,11 +197,21 @@ impl<'a> Launch<'a> {
 }
 
 fn persona(spec: &Spec) -> Result<Option<Persona>> {
-    let Some(personality) = spec.linux().as_ref().and_then(|linux| linux.personality().as_ref()) else {
+    let Some(personality) = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.personality().as_ref())
+    else {
         return Ok(None);
     };
-    if personality.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
-        return Err(Error::invalid("linux.personality.flags: the spec defines none yet"));
+    if personality
+        .flags()
+        .as_ref()
+        .is_some_and(|flags| !flags.is_empty())
+    {
+        return Err(Error::invalid(
+            "linux.personality.flags: the spec defines none yet",
+        ));
     }
     Ok(Some(match personality.domain() {
         LinuxPersonalityDomain::PerLinux => Persona::empty(),
@@ -204,7 +241,11 @@ fn schedule(scheduler: &Scheduler) -> process::SchedAttr {
     process::SchedAttr {
         size: 0,
         policy,
-        flags: scheduler.flags().iter().flatten().fold(0, |all, flag| all | bit(flag)),
+        flags: scheduler
+            .flags()
+            .iter()
+            .flatten()
+            .fold(0, |all, flag| all | bit(flag)),
         nice: scheduler.nice().unwrap_or(0),
         priority: scheduler.priority().unwrap_or(0) as u32,
         runtime: scheduler.runtime().unwrap_or(0),

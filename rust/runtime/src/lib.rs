@@ -29,3 +29,6 @@ pub mod sync;
 pub mod sysctl;
 pub mod terminal;
 pub mod user;
+pub mod cli;
+pub mod seal;
+pub mod state;

@@ -20,7 +20,9 @@ pub fn cover(root: BorrowedFd<'_>, readonly: &[String], masked: &[String]) -> Re
     let mut null = None;
     let mut empty: Option<OwnedFd> = None;
     for path in masked {
-        let Some(target) = find(root, path)? else { continue };
+        let Some(target) = find(root, path)? else {
+            continue;
+        };
         let failed = |op: &'static str| move |e: Errno| Error::at("masks", op, path, e);
         if !is_directory(&target).map_err(failed("fstat"))? {
             let null: &OwnedFd = match &null {
@@ -53,7 +55,10 @@ fn find(root: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>> {
 /// The path becomes a mount of its own, because only a mount can be read-only.
 fn protect(target: &OwnedFd) -> nix::Result<()> {
     let tree = clone_tree(target.as_fd(), c"", true)?;
-    let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+    let readonly = MountAttr {
+        set: attr::RDONLY,
+        ..MountAttr::default()
+    };
     set_attributes(&tree, &readonly, true)?;
     attach(&tree, target)
 }

@@ -65,10 +65,23 @@ impl MountOptions {
             None => (option, None),
         };
         if key.is_empty() {
-            return Err(Error::invalid(format!("mount option \"{option}\" has no name")));
+            return Err(Error::invalid(format!(
+                "mount option \"{option}\" has no name"
+            )));
         }
         // Names that mount(8) knows and the kernel's parser does not: they change nothing for a container.
-        if value.is_none() && ["loud", "silent", "noiversion", "iversion", "acl", "noacl", "norelatime"].contains(&key) {
+        if value.is_none()
+            && [
+                "loud",
+                "silent",
+                "noiversion",
+                "iversion",
+                "acl",
+                "noacl",
+                "norelatime",
+            ]
+            .contains(&key)
+        {
             return Ok(());
         }
         self.data.push((key.to_owned(), value));
@@ -135,7 +148,9 @@ mod tests {
 
     #[test]
     fn attributes_recursion_and_data() {
-        let all = parse(&["rbind", "ro", "rro", "rnosuid", "rprivate", "size=64k", "noswap", "mode=755"]);
+        let all = parse(&[
+            "rbind", "ro", "rro", "rnosuid", "rprivate", "size=64k", "noswap", "mode=755",
+        ]);
         assert_eq!(all.bind, Some(true));
         assert_eq!(all.attributes.set, attr::RDONLY);
         assert_eq!(all.recursive.set, attr::RDONLY | attr::NOSUID);
@@ -145,10 +160,19 @@ mod tests {
 
     #[test]
     fn the_last_word_counts() {
-        assert_eq!(parse(&["ro", "rw"]).attributes, MountAttr { clear: attr::RDONLY, ..MountAttr::default() });
+        assert_eq!(
+            parse(&["ro", "rw"]).attributes,
+            MountAttr {
+                clear: attr::RDONLY,
+                ..MountAttr::default()
+            }
+        );
         let atime = parse(&["noatime", "relatime"]).attributes;
         assert_eq!((atime.set, atime.clear), (0, attr::ATIME_MASK));
         let noatime = parse(&["relatime", "noatime"]).attributes;
-        assert_eq!((noatime.set, noatime.clear), (attr::NOATIME, attr::ATIME_MASK));
+        assert_eq!(
+            (noatime.set, noatime.clear),
+            (attr::NOATIME, attr::ATIME_MASK)
+        );
     }
 }

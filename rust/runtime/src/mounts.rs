@@ -28,8 +28,16 @@ const NEVER_LINKS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// Files of procfs that a user-space emulation (lxcfs) may replace; runc allows the same.
 const REPLACEABLE: [&str; 10] = [
-    "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
-    "/proc/loadavg", "/proc/slabinfo", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
 ];
 
 /// All mounts of a container.
@@ -61,24 +69,43 @@ impl<'a> Mounts<'a> {
             let options = MountOptions::parse(mount.options().as_deref().unwrap_or(&[]))?;
             let source = mount.source().as_ref().map(|source| bundle.join(source));
             let destination = normal(mount.destination());
-            let mut entry = Entry { mount, destination, options, source, prepared: None };
+            let mut entry = Entry {
+                mount,
+                destination,
+                options,
+                source,
+                prepared: None,
+            };
             let maps = id_maps(spec, &entry)?;
             // Mapped root may not walk to a source, and cannot map ids of a filesystem that is not its own.
-            if entry.is_bind() && (maps.is_some() || (own_users && nix::unistd::geteuid().is_root())) {
+            if entry.is_bind()
+                && (maps.is_some() || (own_users && nix::unistd::geteuid().is_root()))
+            {
                 entry.prepared = Some(entry.open_source(maps.map(|maps| (procfs, maps)))?);
             } else if maps.is_some() {
-                return Err(Error::invalid(format!("{}: idmap is for bind mounts", entry.destination.display())));
+                return Err(Error::invalid(format!(
+                    "{}: idmap is for bind mounts",
+                    entry.destination.display()
+                )));
             }
             entries.push(entry);
         }
-        let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
-        Ok(Self { entries, label: label.filter(|label| !label.is_empty()) })
+        let label = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.mount_label().as_deref());
+        Ok(Self {
+            entries,
+            label: label.filter(|label| !label.is_empty()),
+        })
     }
 
     /// Whether `/dev` is a directory of the host, whose nodes are not ours to make.
     #[must_use]
     pub fn binds_dev(&self) -> bool {
-        self.entries.iter().any(|entry| entry.is_bind() && entry.destination == Path::new("/dev"))
+        self.entries
+            .iter()
+            .any(|entry| entry.is_bind() && entry.destination == Path::new("/dev"))
     }
 
     /// Whether a cgroup filesystem is among them.
@@ -133,8 +160,12 @@ impl Entry<'_> {
                 .map_err(|e| Error::os("mounts", "mount_setattr (recursive)", e))?;
         }
         for (propagation, recursive) in &self.options.propagation {
-            let change = MountAttr { propagation: *propagation, ..MountAttr::default() };
-            set_attributes(&mount, &change, *recursive).map_err(|e| Error::os("mounts", "set propagation", e))?;
+            let change = MountAttr {
+                propagation: *propagation,
+                ..MountAttr::default()
+            };
+            set_attributes(&mount, &change, *recursive)
+                .map_err(|e| Error::os("mounts", "set propagation", e))?;
         }
         Ok(())
     }
@@ -142,7 +173,9 @@ impl Entry<'_> {
     fn attach_bind(&self, root: BorrowedFd<'_>) -> Result<OwnedFd> {
         let opened;
         let tree = match &self.prepared {
-            Some(tree) => tree.try_clone().map_err(|_| Error::os("mounts", "dup", Errno::EMFILE))?,
+            Some(tree) => tree
+                .try_clone()
+                .map_err(|_| Error::os("mounts", "dup", Errno::EMFILE))?,
             None => {
                 opened = self.open_source(None)?;
                 opened
@@ -150,8 +183,10 @@ impl Entry<'_> {
         };
         let directory = is_directory(&tree).map_err(|e| Error::os("mounts", "fstat", e))?;
         if self.destination == Path::new("/proc") && !is_procfs(tree.as_fd())? {
-            return Err(Error::new("mounts", "only a procfs can be mounted on /proc")
-                .hint("give the volume another destination"));
+            return Err(
+                Error::new("mounts", "only a procfs can be mounted on /proc")
+                    .hint("give the volume another destination"),
+            );
         }
         let attributes = &self.options.attributes;
         if attributes.set | attributes.clear != 0 {
@@ -159,7 +194,10 @@ impl Entry<'_> {
                 // A flag that the host's mount has may be locked (mount_namespaces(7)): it then stays, which is
                 // stricter than asked and never looser.
                 Err(Errno::EPERM) if attributes.clear != 0 => {
-                    let set_only = MountAttr { clear: attributes.clear & attr::ATIME_MASK, ..*attributes };
+                    let set_only = MountAttr {
+                        clear: attributes.clear & attr::ATIME_MASK,
+                        ..*attributes
+                    };
                     set_attributes(&tree, &set_only, false)
                 }
                 other => other,
@@ -203,10 +241,16 @@ impl Entry<'_> {
         if self.kind() == "tmpfs" && !self.options.data.iter().any(|(key, _)| key == "mode") {
             // A tmpfs takes the place of a directory: /tmp stays 1777.
             let mode = fstat(&target).map_err(|e| explain("fstat", e))?.st_mode & 0o7777;
-            context.set("mode", &format!("{mode:o}")).map_err(|e| explain("mode", e))?;
+            context
+                .set("mode", &format!("{mode:o}"))
+                .map_err(|e| explain("mode", e))?;
         }
-        if let Some(label) = label.filter(|_| matches!(self.kind(), "tmpfs" | "devpts" | "mqueue" | "sysfs")) {
-            context.set("context", label).map_err(|e| explain("mountLabel", e))?;
+        if let Some(label) =
+            label.filter(|_| matches!(self.kind(), "tmpfs" | "devpts" | "mqueue" | "sysfs"))
+        {
+            context
+                .set("context", label)
+                .map_err(|e| explain("mountLabel", e))?;
         }
         let mount = match context.create() {
             // sysfs belongs to a network namespace; without one of its own a user namespace gets the host's, read-only
@@ -232,23 +276,37 @@ impl Entry<'_> {
 
     /// The tree to bind, id-mapped when `maps` are given.
     fn open_source(&self, maps: Option<(&Procfs, IdMaps<'_>)>) -> Result<OwnedFd> {
-        let source = self.source.as_ref().ok_or_else(|| Error::invalid("a bind mount without a source"))?;
-        let path = CString::new(source.as_os_str().as_bytes()).map_err(|_| Error::invalid("mounts.source has a NUL"))?;
+        let source = self
+            .source
+            .as_ref()
+            .ok_or_else(|| Error::invalid("a bind mount without a source"))?;
+        let path = CString::new(source.as_os_str().as_bytes())
+            .map_err(|_| Error::invalid("mounts.source has a NUL"))?;
         let recursive = self.options.bind.unwrap_or(true);
         let tree = clone_tree(AT_FDCWD, &path, recursive).map_err(|e| {
             let error = Error::at("mounts", "open_tree", source, e);
             match e {
-                Errno::ENOENT => Error { message: format!("bind source path does not exist: {}", source.display()), ..error },
-                Errno::EINVAL => error.hint("the source is unbindable, or lies in another mount namespace"),
+                Errno::ENOENT => Error {
+                    message: format!("bind source path does not exist: {}", source.display()),
+                    ..error
+                },
+                Errno::EINVAL => {
+                    error.hint("the source is unbindable, or lies in another mount namespace")
+                }
                 _ => error,
             }
         })?;
         if let Some((procfs, (uids, gids))) = maps {
             let namespace = idmap::namespace(procfs, uids, gids)?;
             let number = std::os::fd::AsRawFd::as_raw_fd(&namespace) as u64;
-            let change = MountAttr { set: attr::IDMAP, userns: number, ..MountAttr::default() };
+            let change = MountAttr {
+                set: attr::IDMAP,
+                userns: number,
+                ..MountAttr::default()
+            };
             set_attributes(&tree, &change, self.options.idmap == Some(true)).map_err(|e| {
-                Error::at("mounts", "idmap", source, e).hint("not every filesystem can be id-mapped")
+                Error::at("mounts", "idmap", source, e)
+                    .hint("not every filesystem can be id-mapped")
             })?;
         }
         Ok(tree)
@@ -261,7 +319,8 @@ impl Entry<'_> {
         if path == Path::new("/") {
             return Err(Error::invalid("a mount on / would hide the root"));
         }
-        let exact = NEVER_LINKS.iter().any(|name| path == Path::new(name)) || matches!(self.kind(), "proc" | "sysfs");
+        let exact = NEVER_LINKS.iter().any(|name| path == Path::new(name))
+            || matches!(self.kind(), "proc" | "sysfs");
         let mode = Mode::from_bits_truncate(0o755);
         let target = if exact {
             let pin = || open_without_links(root, path, OFlag::O_PATH);
@@ -276,15 +335,22 @@ impl Entry<'_> {
             make_file(root, path).map_err(failed("create"))?
         };
         if is_directory(&target).map_err(failed("fstat"))? != directory {
-            let (have, want) = if directory { ("a file", "a directory") } else { ("a directory", "a file") };
+            let (have, want) = if directory {
+                ("a file", "a directory")
+            } else {
+                ("a directory", "a file")
+            };
             return Err(Error::at("mounts", "mount", path, Errno::ENOTDIR)
                 .context(format!("the destination is {have} and the source {want}")));
         }
-        let replaceable = REPLACEABLE.iter().any(|name| path == Path::new(name)) || path.starts_with("/proc/net");
+        let replaceable =
+            REPLACEABLE.iter().any(|name| path == Path::new(name)) || path.starts_with("/proc/net");
         if is_procfs(target.as_fd())? && !replaceable && !matches!(self.kind(), "proc") {
             // Masks and security labels are written there: what covers procfs covers them (CVE-2019-16884).
-            return Err(Error::new("mounts", format!("{} lies inside /proc", path.display()))
-                .hint("give the mount another destination"));
+            return Err(
+                Error::new("mounts", format!("{} lies inside /proc", path.display()))
+                    .hint("give the mount another destination"),
+            );
         }
         Ok(target)
     }
@@ -295,7 +361,10 @@ pub fn refuse_link(path: &Path, errno: Errno) -> Error {
     let error = Error::at("mounts", "open", path, errno);
     match errno {
         Errno::ELOOP => Error {
-            message: format!("{} is a symbolic link in the image, which could lead outside of it", path.display()),
+            message: format!(
+                "{} is a symbolic link in the image, which could lead outside of it",
+                path.display()
+            ),
             ..error
         }
         .hint("build the image with a directory there"),
@@ -312,12 +381,17 @@ type IdMaps<'a> = (&'a [LinuxIdMapping], &'a [LinuxIdMapping]);
 
 /// The maps of an id-mapped mount: its own, else the container's.
 fn id_maps<'a>(spec: &'a Spec, entry: &Entry<'a>) -> Result<Option<IdMaps<'a>>> {
-    let own = (entry.mount.uid_mappings().as_deref(), entry.mount.gid_mappings().as_deref());
+    let own = (
+        entry.mount.uid_mappings().as_deref(),
+        entry.mount.gid_mappings().as_deref(),
+    );
     if let (Some(uids), Some(gids)) = own {
         return Ok(Some((uids, gids)));
     }
     if own.0.is_some() || own.1.is_some() {
-        return Err(Error::invalid("uidMappings and gidMappings of a mount go together"));
+        return Err(Error::invalid(
+            "uidMappings and gidMappings of a mount go together",
+        ));
     }
     if entry.options.idmap.is_none() {
         return Ok(None);
@@ -327,6 +401,8 @@ fn id_maps<'a>(spec: &'a Spec, entry: &Entry<'a>) -> Result<Option<IdMaps<'a>>> 
     let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
     match (uids, gids) {
         (Some(uids), Some(gids)) => Ok(Some((uids, gids))),
-        _ => Err(Error::invalid("mount option idmap needs uidMappings and gidMappings")),
+        _ => Err(Error::invalid(
+            "mount option idmap needs uidMappings and gidMappings",
+        )),
     }
 }

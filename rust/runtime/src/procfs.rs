@@ -20,10 +20,13 @@ impl Procfs {
     /// The caller's own `/proc`, opened before any namespace is changed.
     pub fn host() -> Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = open("/proc", flags, Mode::empty()).map_err(|e| Error::at("namespaces", "open", "/proc", e))?;
+        let fd = open("/proc", flags, Mode::empty())
+            .map_err(|e| Error::at("namespaces", "open", "/proc", e))?;
         let kind = fstatfs(&fd).map_err(|e| Error::at("namespaces", "statfs", "/proc", e))?;
         if kind.filesystem_type() != PROC_SUPER_MAGIC {
-            return Err(Error::new("namespaces", "/proc is not a procfs").hint("mount -t proc proc /proc"));
+            return Err(
+                Error::new("namespaces", "/proc is not a procfs").hint("mount -t proc proc /proc")
+            );
         }
         Ok(Self(fd))
     }
@@ -32,7 +35,9 @@ impl Procfs {
     pub fn private() -> nix::Result<Self> {
         let context = FsContext::open("proc")?;
         context.create()?;
-        Ok(Self(context.mount(attr::NOSUID | attr::NODEV | attr::NOEXEC)?))
+        Ok(Self(
+            context.mount(attr::NOSUID | attr::NODEV | attr::NOEXEC)?,
+        ))
     }
 
     /// Writes `value` to a file below, in one `write(2)` as the kernel's files want it.

@@ -23,9 +23,11 @@ pub fn apply(limits: &[PosixRlimit], warn: &mut dyn FnMut(&str) -> Result<()>) -
         match setrlimit(kind, limit.soft(), limit.hard()) {
             Ok(()) => {}
             Err(Errno::EPERM) => {
-                let (_, highest) = getrlimit(kind).map_err(|e| Error::os("limits", "getrlimit", e))?;
+                let (_, highest) =
+                    getrlimit(kind).map_err(|e| Error::os("limits", "getrlimit", e))?;
                 let hard = limit.hard().min(highest);
-                setrlimit(kind, limit.soft().min(hard), hard).map_err(|e| Error::os("limits", "setrlimit", e))?;
+                setrlimit(kind, limit.soft().min(hard), hard)
+                    .map_err(|e| Error::os("limits", "setrlimit", e))?;
                 clamped.push(format!("{} to {hard}", limit.typ()));
             }
             Err(e) => return Err(Error::os("limits", "setrlimit", e).context(limit.typ())),
@@ -33,7 +35,10 @@ pub fn apply(limits: &[PosixRlimit], warn: &mut dyn FnMut(&str) -> Result<()>) -
     }
     match clamped.is_empty() {
         true => Ok(()),
-        false => warn(&format!("without CAP_SYS_RESOURCE, limits are cut to the host's: {}", clamped.join(", "))),
+        false => warn(&format!(
+            "without CAP_SYS_RESOURCE, limits are cut to the host's: {}",
+            clamped.join(", ")
+        )),
     }
 }
 

@@ -35,19 +35,32 @@ pub struct Rootfs {
 impl Rootfs {
     /// Reads what the spec says; `bundle` is absolute.
     pub fn prepare(spec: &Spec, bundle: &Path) -> Result<Self> {
-        let root = spec.root().as_ref().ok_or_else(|| Error::invalid("root is missing"))?;
+        let root = spec
+            .root()
+            .as_ref()
+            .ok_or_else(|| Error::invalid("root is missing"))?;
         let path = bundle.join(root.path());
-        let named = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+        let named = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.rootfs_propagation().as_deref());
         let propagation = match named.filter(|name| !name.is_empty()) {
             None => None,
-            Some(name) => Some(
-                propagation(name)
-                    .ok_or_else(|| Error::invalid(format!("linux.rootfsPropagation \"{name}\" is unknown")))?,
-            ),
+            Some(name) => Some(propagation(name).ok_or_else(|| {
+                Error::invalid(format!("linux.rootfsPropagation \"{name}\" is unknown"))
+            })?),
         };
         let readonly = root.readonly().unwrap_or(false);
-        let mut rootfs = Self { path, overlay: spec::overlay(spec)?, readonly, propagation, prepared: None };
-        if spec::new_namespaces(spec) & libc::CLONE_NEWUSER as u64 != 0 && nix::unistd::geteuid().is_root() {
+        let mut rootfs = Self {
+            path,
+            overlay: spec::overlay(spec)?,
+            readonly,
+            propagation,
+            prepared: None,
+        };
+        if spec::new_namespaces(spec) & libc::CLONE_NEWUSER as u64 != 0
+            && nix::unistd::geteuid().is_root()
+        {
             // Mapped root may not walk to the layers below the data root; a mount made by the parent needs no walk.
             rootfs.prepared = Some(rootfs.detached()?);
         }
@@ -84,7 +97,8 @@ impl Rootfs {
 
     fn pin(&self) -> Result<OwnedFd> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        open(&self.path, flags, Mode::empty()).map_err(|e| Error::at("rootfs", "open", &self.path, e))
+        open(&self.path, flags, Mode::empty())
+            .map_err(|e| Error::at("rootfs", "open", &self.path, e))
     }
 
     fn detached(&self) -> Result<OwnedFd> {
@@ -92,17 +106,22 @@ impl Rootfs {
             Some(overlay) => mount_overlay(overlay),
             None => {
                 let path = self.pin()?;
-                clone_tree(path.as_fd(), c"", true).map_err(|e| Error::at("rootfs", "open_tree", &self.path, e))
+                clone_tree(path.as_fd(), c"", true)
+                    .map_err(|e| Error::at("rootfs", "open_tree", &self.path, e))
             }
         }
     }
 
     fn unshare_parent(&self) -> Result<()> {
-        let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+        let private = MountAttr {
+            propagation: libc::MS_PRIVATE,
+            ..MountAttr::default()
+        };
         // EINVAL: this directory is not itself a mount; the mount it lies on is that of a parent directory.
         for path in self.path.ancestors() {
             let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-            let fd = open(path, flags, Mode::empty()).map_err(|e| Error::at("rootfs", "open", path, e))?;
+            let fd = open(path, flags, Mode::empty())
+                .map_err(|e| Error::at("rootfs", "open", path, e))?;
             match set_attributes(&fd, &private, false) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EINVAL) => continue,
@@ -116,21 +135,31 @@ impl Rootfs {
     pub fn enter(&self, root: BorrowedFd<'_>) -> Result<()> {
         let os = |op: &'static str| move |e: Errno| Error::os("rootfs", op, e);
         if self.readonly {
-            let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+            let readonly = MountAttr {
+                set: attr::RDONLY,
+                ..MountAttr::default()
+            };
             set_attributes(root, &readonly, false).map_err(os("make the root read-only"))?;
         }
         fchdir(root).map_err(os("fchdir"))?;
         // The old root is mounted over the new one, then taken away: no directory for it is needed in the image
         // (pivot_root(2), "pivot_root(".", ".")").
         pivot_root(".", ".").map_err(os("pivot_root"))?;
-        if self.propagation.is_some_and(|(flag, _)| flag == libc::MS_SHARED) {
+        if self
+            .propagation
+            .is_some_and(|(flag, _)| flag == libc::MS_SHARED)
+        {
             // Or the unmount below would reach the host.
             propagate(".", MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
         }
         umount2(".", MntFlags::MNT_DETACH).map_err(os("umount of the host's root"))?;
         chdir("/").map_err(os("chdir"))?;
         if let Some((flag, recursive)) = self.propagation {
-            let recursion = if recursive { MsFlags::MS_REC } else { MsFlags::empty() };
+            let recursion = if recursive {
+                MsFlags::MS_REC
+            } else {
+                MsFlags::empty()
+            };
             propagate("/", MsFlags::from_bits_retain(flag) | recursion)?;
         }
         Ok(())
@@ -151,7 +180,8 @@ fn propagate(path: &str, flags: MsFlags) -> Result<()> {
 /// A detached overlay.
 fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
     let context = FsContext::open("overlay").map_err(|e| {
-        Error::os("rootfs", "fsopen(overlay)", e).hint("the kernel needs overlayfs (modprobe overlay)")
+        Error::os("rootfs", "fsopen(overlay)", e)
+            .hint("the kernel needs overlayfs (modprobe overlay)")
     })?;
     let explain = |op: &str, path: &Path, e: Errno| {
         let error = Error::at("rootfs", op, path, e);
@@ -177,18 +207,32 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
         if list.len() > FSCONFIG_LIMIT {
             return mount_overlay_legacy(overlay, &list);
         }
-        context.set("lowerdir", &list).map_err(|e| explain("overlay layers", Path::new(&list), e))?;
+        context
+            .set("lowerdir", &list)
+            .map_err(|e| explain("overlay layers", Path::new(&list), e))?;
     }
     if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
-        context.set("upperdir", text(upper)?).map_err(|e| explain("overlay upper directory", upper, e))?;
-        context.set("workdir", text(work)?).map_err(|e| explain("overlay work directory", work, e))?;
+        context
+            .set("upperdir", text(upper)?)
+            .map_err(|e| explain("overlay upper directory", upper, e))?;
+        context
+            .set("workdir", text(work)?)
+            .map_err(|e| explain("overlay work directory", work, e))?;
         if overlay.volatile {
             // Before 5.10 there is no such option; syncing is only slower.
             let _ = context.flag("volatile");
         }
     }
-    context.create().map_err(|e| explain("mount overlay with", overlay.upper.as_ref().unwrap_or(&overlay.lower[0]), e))?;
-    context.mount(0).map_err(|e| Error::os("rootfs", "fsmount(overlay)", e))
+    context.create().map_err(|e| {
+        explain(
+            "mount overlay with",
+            overlay.upper.as_ref().unwrap_or(&overlay.lower[0]),
+            e,
+        )
+    })?;
+    context
+        .mount(0)
+        .map_err(|e| Error::os("rootfs", "fsmount(overlay)", e))
 }
 
 /// For a list of layers that `fsconfig` cannot carry: mount(2) on a directory of our own namespace, from which a
@@ -196,17 +240,35 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
 fn mount_overlay_legacy(overlay: &Overlay, list: &str) -> Result<OwnedFd> {
     let mut data = format!("lowerdir={list}");
     if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
-        data.push_str(&format!(",upperdir={},workdir={}", text(upper)?, text(work)?));
+        data.push_str(&format!(
+            ",upperdir={},workdir={}",
+            text(upper)?,
+            text(work)?
+        ));
     }
     if data.len() >= 4096 {
-        return Err(Error::new("rootfs", format!("{} layers are too many for this kernel", overlay.lower.len()))
-            .hint("Linux 6.5 and later take 500 layers"));
+        return Err(Error::new(
+            "rootfs",
+            format!(
+                "{} layers are too many for this kernel",
+                overlay.lower.len()
+            ),
+        )
+        .hint("Linux 6.5 and later take 500 layers"));
     }
     let place = overlay.work.as_ref().unwrap_or(&overlay.lower[0]);
-    mount(Some("overlay"), place, Some("overlay"), MsFlags::empty(), Some(data.as_str()))
-        .map_err(|e| Error::at("rootfs", "mount overlay on", place, e))?;
-    let path = CString::new(place.as_os_str().as_bytes()).map_err(|_| Error::invalid("a layer's path has a NUL"))?;
-    let copy = clone_tree(AT_FDCWD, &path, false).map_err(|e| Error::at("rootfs", "open_tree", place, e));
+    mount(
+        Some("overlay"),
+        place,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(data.as_str()),
+    )
+    .map_err(|e| Error::at("rootfs", "mount overlay on", place, e))?;
+    let path = CString::new(place.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid("a layer's path has a NUL"))?;
+    let copy =
+        clone_tree(AT_FDCWD, &path, false).map_err(|e| Error::at("rootfs", "open_tree", place, e));
     umount2(place, MntFlags::MNT_DETACH).map_err(|e| Error::at("rootfs", "umount", place, e))?;
     copy
 }
@@ -216,7 +278,9 @@ fn lower_list(lower: &[PathBuf]) -> Result<String> {
     for path in lower {
         let path = text(path)?;
         if path.contains([':', ',', '\\']) {
-            return Err(Error::invalid(format!("{path}: a layer's path may not hold ':', ',' or '\\' on this kernel")));
+            return Err(Error::invalid(format!(
+                "{path}: a layer's path may not hold ':', ',' or '\\' on this kernel"
+            )));
         }
         list.push_str(if list.is_empty() { "" } else { ":" });
         list.push_str(path);
@@ -225,5 +289,6 @@ fn lower_list(lower: &[PathBuf]) -> Result<String> {
 }
 
 fn text(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))
+    path.to_str()
+        .ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))
 }

@@ -43,15 +43,27 @@ impl Namespaces {
                 joined.push((spec::flag(ns.typ()), open_namespace(path, ns.typ())?));
             }
         }
-        let offsets = spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
+        let offsets = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.time_offsets().as_ref());
         let time = (all & NEW_TIME != 0).then(|| {
             let line = |(clock, offset): (&String, &LinuxTimeOffset)| {
-                format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0))
+                format!(
+                    "{clock} {} {}\n",
+                    offset.secs().unwrap_or(0),
+                    offset.nanosecs().unwrap_or(0)
+                )
             };
             offsets.into_iter().flatten().map(line).collect::<String>()
         });
         let new = all & NEW_NAMESPACES & !(libc::CLONE_NEWCGROUP as u64);
-        Ok(Self { new, new_cgroup, joined, time })
+        Ok(Self {
+            new,
+            new_cgroup,
+            joined,
+            time,
+        })
     }
 
     /// Whether the processes of the container have a pid namespace of their own.
@@ -63,7 +75,9 @@ impl Namespaces {
     /// Whether a namespace of the kind was given by path.
     #[must_use]
     pub fn joins(&self, kind: LinuxNamespaceType) -> bool {
-        self.joined.iter().any(|(flag, _)| *flag == spec::flag(kind))
+        self.joined
+            .iter()
+            .any(|(flag, _)| *flag == spec::flag(kind))
     }
 
     /// Runs `child` as a child process of the caller in these namespaces, from its start in `cgroup` (version 2).
@@ -76,7 +90,11 @@ impl Namespaces {
         in_between: &Channel,
         child: impl FnOnce() -> i32,
     ) -> Result<Spawned> {
-        let direct = Clone3 { namespaces: self.new, cgroup, sibling: false };
+        let direct = Clone3 {
+            namespaces: self.new,
+            cgroup,
+            sibling: false,
+        };
         if self.joined.is_empty() && self.time.is_none() {
             return direct.spawn(child).map_err(refused);
         }
@@ -85,7 +103,11 @@ impl Namespaces {
         // its child is made ours by CLONE_PARENT.
         let between = Clone3::default().spawn(|| {
             let made = self.enter().and_then(|()| {
-                let sibling = Clone3 { namespaces: self.new, cgroup, sibling: true };
+                let sibling = Clone3 {
+                    namespaces: self.new,
+                    cgroup,
+                    sibling: true,
+                };
                 sibling.spawn(child).map_err(refused)
             });
             match made.and_then(|made| in_between.pid(made.pid.as_raw())) {
@@ -102,16 +124,19 @@ impl Namespaces {
 
     fn enter(&self) -> Result<()> {
         if let Some(offsets) = &self.time {
-            unshare(CloneFlags::from_bits_retain(NEW_TIME as i32)).map_err(|e| Error::os("namespaces", "unshare(time)", e))?;
+            unshare(CloneFlags::from_bits_retain(NEW_TIME as i32))
+                .map_err(|e| Error::os("namespaces", "unshare(time)", e))?;
             if !offsets.is_empty() {
                 let pid = std::process::id();
                 let written = Procfs::host()?.write(&format!("{pid}/timens_offsets"), offsets);
                 written.map_err(|e| Error::os("namespaces", "write timens_offsets", e))?;
             }
         }
-        let join = |(flag, fd): &&(u64, OwnedFd)| setns(fd, CloneFlags::from_bits_retain(*flag as i32));
+        let join =
+            |(flag, fd): &&(u64, OwnedFd)| setns(fd, CloneFlags::from_bits_retain(*flag as i32));
         let user = spec::flag(LinuxNamespaceType::User);
-        let (users, others): (Vec<_>, Vec<_>) = self.joined.iter().partition(|(flag, _)| *flag == user);
+        let (users, others): (Vec<_>, Vec<_>) =
+            self.joined.iter().partition(|(flag, _)| *flag == user);
         // Those of the host can be joined before the user namespace only, those that belong to it only after.
         let late: Vec<_> = others.into_iter().filter(|ns| join(ns).is_err()).collect();
         for ns in users.iter().chain(&late) {
@@ -119,9 +144,12 @@ impl Namespaces {
         }
         if !users.is_empty() {
             // Ids of the old namespace mean nothing here.
-            process::set_gid(0).and_then(|()| process::set_uid(0)).map_err(|e| {
-                Error::os("namespaces", "setresuid", e).hint("the joined user namespace maps no root")
-            })?;
+            process::set_gid(0)
+                .and_then(|()| process::set_uid(0))
+                .map_err(|e| {
+                    Error::os("namespaces", "setresuid", e)
+                        .hint("the joined user namespace maps no root")
+                })?;
         }
         Ok(())
     }
@@ -138,7 +166,10 @@ pub fn adopt(parent: &Channel, between: Pid) -> Result<Spawned> {
             Ok(Spawned { pid, pidfd })
         }
         Report::Failed(error) => Err(error),
-        _ => Err(Error::new("namespaces", format!("the process in between has died ({})", fate(status)))),
+        _ => Err(Error::new(
+            "namespaces",
+            format!("the process in between has died ({})", fate(status)),
+        )),
     }
 }
 
@@ -153,11 +184,15 @@ fn fate(status: nix::Result<WaitStatus>) -> String {
 fn open_namespace(path: &Path, kind: LinuxNamespaceType) -> Result<OwnedFd> {
     let file = File::open(path).map_err(|e| {
         let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-        Error::at("namespaces", "open", path, errno).hint("the container whose namespace is shared may have stopped")
+        Error::at("namespaces", "open", path, errno)
+            .hint("the container whose namespace is shared may have stopped")
     })?;
     match process::namespace_kind(file.as_fd()) {
         Ok(found) if found as u64 == spec::flag(kind) => Ok(file.into()),
-        _ => Err(Error::invalid(format!("{} is not a {kind} namespace", path.display()))),
+        _ => Err(Error::invalid(format!(
+            "{} is not a {kind} namespace",
+            path.display()
+        ))),
     }
 }
 
@@ -171,14 +206,19 @@ fn kind_name(flag: u64) -> &'static str {
         (libc::CLONE_NEWPID, "pid"),
         (libc::CLONE_NEWNET, "network"),
     ];
-    names.iter().find(|(known, _)| *known as u64 == flag).map_or("time", |(_, name)| name)
+    names
+        .iter()
+        .find(|(known, _)| *known as u64 == flag)
+        .map_or("time", |(_, name)| name)
 }
 
 fn refused(errno: Errno) -> Error {
     let error = Error::os("namespaces", "clone3", errno);
     match errno {
         Errno::ENOSPC => error.hint("a limit of /proc/sys/user/max_*_namespaces is reached"),
-        Errno::EPERM => error.hint("new namespaces need CAP_SYS_ADMIN, or a user namespace beside them"),
+        Errno::EPERM => {
+            error.hint("new namespaces need CAP_SYS_ADMIN, or a user namespace beside them")
+        }
         Errno::EAGAIN => error.hint("a limit of processes is reached (RLIMIT_NPROC or pids.max)"),
         Errno::EBUSY => error.hint("the cgroup has children with controllers of their own"),
         _ => error,

@@ -47,25 +47,39 @@ pub fn parse(bytes: &[u8]) -> Result<Spec> {
 
 /// Parses and checks one `process` object (`exec --process`).
 pub fn parse_process(bytes: &[u8]) -> Result<Process> {
-    let process: Process = serde_json::from_slice(bytes).map_err(|e| Error::invalid(e.to_string()))?;
+    let process: Process =
+        serde_json::from_slice(bytes).map_err(|e| Error::invalid(e.to_string()))?;
     check_process(&process)?;
     Ok(process)
 }
 
 /// The overlay that the engine asks for, if it does.
 pub fn overlay(spec: &Spec) -> Result<Option<Overlay>> {
-    let Some(text) = spec.annotations().as_ref().and_then(|all| all.get(OVERLAY)) else { return Ok(None) };
-    let overlay: Overlay =
-        serde_json::from_str(text).map_err(|e| Error::invalid(format!("annotation {OVERLAY}: {e}")))?;
+    let Some(text) = spec.annotations().as_ref().and_then(|all| all.get(OVERLAY)) else {
+        return Ok(None);
+    };
+    let overlay: Overlay = serde_json::from_str(text)
+        .map_err(|e| Error::invalid(format!("annotation {OVERLAY}: {e}")))?;
     if overlay.lower.is_empty() {
-        return Err(Error::invalid(format!("annotation {OVERLAY}: \"lower\" names no directory")));
+        return Err(Error::invalid(format!(
+            "annotation {OVERLAY}: \"lower\" names no directory"
+        )));
     }
     if overlay.upper.is_some() != overlay.work.is_some() {
-        return Err(Error::invalid(format!("annotation {OVERLAY}: \"upper\" and \"work\" go together")));
+        return Err(Error::invalid(format!(
+            "annotation {OVERLAY}: \"upper\" and \"work\" go together"
+        )));
     }
-    let all = overlay.lower.iter().chain(&overlay.upper).chain(&overlay.work);
+    let all = overlay
+        .lower
+        .iter()
+        .chain(&overlay.upper)
+        .chain(&overlay.work);
     match all.into_iter().find(|path| !path.is_absolute()) {
-        Some(path) => Err(Error::invalid(format!("annotation {OVERLAY}: {} is not absolute", path.display()))),
+        Some(path) => Err(Error::invalid(format!(
+            "annotation {OVERLAY}: {} is not absolute",
+            path.display()
+        ))),
         None => Ok(Some(overlay)),
     }
 }
@@ -73,13 +87,19 @@ pub fn overlay(spec: &Spec) -> Result<Option<Overlay>> {
 /// The flags of the namespaces that the container gets for itself (no path given).
 #[must_use]
 pub fn new_namespaces(spec: &Spec) -> u64 {
-    namespaces(spec).iter().filter(|ns| ns.path().is_none()).fold(0, |all, ns| all | flag(ns.typ()))
+    namespaces(spec)
+        .iter()
+        .filter(|ns| ns.path().is_none())
+        .fold(0, |all, ns| all | flag(ns.typ()))
 }
 
 /// The namespaces of the spec.
 #[must_use]
 pub fn namespaces(spec: &Spec) -> &[LinuxNamespace] {
-    spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or(&[])
+    spec.linux()
+        .as_ref()
+        .and_then(|linux| linux.namespaces().as_deref())
+        .unwrap_or(&[])
 }
 
 /// `CLONE_NEW*` of a kind of namespace (the discriminants are those numbers).
@@ -90,13 +110,22 @@ pub fn flag(kind: LinuxNamespaceType) -> u64 {
 
 fn check(spec: &Spec) -> Result<()> {
     if !spec.version().starts_with("1.") {
-        return Err(Error::invalid(format!("ociVersion \"{}\" is not supported, only 1.x is", spec.version())));
+        return Err(Error::invalid(format!(
+            "ociVersion \"{}\" is not supported, only 1.x is",
+            spec.version()
+        )));
     }
-    let root = spec.root().as_ref().ok_or_else(|| Error::invalid("root is missing"))?;
+    let root = spec
+        .root()
+        .as_ref()
+        .ok_or_else(|| Error::invalid("root is missing"))?;
     if root.path().as_os_str().is_empty() {
         return Err(Error::invalid("root.path is empty"));
     }
-    let process = spec.process().as_ref().ok_or_else(|| Error::invalid("process is missing"))?;
+    let process = spec
+        .process()
+        .as_ref()
+        .ok_or_else(|| Error::invalid("process is missing"))?;
     check_process(process)?;
     for mount in spec.mounts().iter().flatten() {
         // A relative destination is allowed for old bundles: it is meant from "/".
@@ -119,31 +148,59 @@ fn check_namespaces(spec: &Spec) -> Result<()> {
     let mut seen = 0;
     for ns in namespaces(spec) {
         if seen & flag(ns.typ()) != 0 {
-            return Err(Error::invalid(format!("namespace {} is listed twice", ns.typ())));
+            return Err(Error::invalid(format!(
+                "namespace {} is listed twice",
+                ns.typ()
+            )));
         }
         seen |= flag(ns.typ());
         if ns.path().as_ref().is_some_and(|path| !path.is_absolute()) {
-            return Err(Error::invalid(format!("path of the {} namespace is not absolute", ns.typ())));
+            return Err(Error::invalid(format!(
+                "path of the {} namespace is not absolute",
+                ns.typ()
+            )));
         }
     }
     let has = |kind| seen & flag(kind) != 0;
-    if spec.hostname().as_ref().is_some_and(|name| !name.is_empty()) && !has(LinuxNamespaceType::Uts) {
-        return Err(Error::invalid("hostname needs a uts namespace, or it would rename the host"));
+    if spec
+        .hostname()
+        .as_ref()
+        .is_some_and(|name| !name.is_empty())
+        && !has(LinuxNamespaceType::Uts)
+    {
+        return Err(Error::invalid(
+            "hostname needs a uts namespace, or it would rename the host",
+        ));
     }
-    if spec.domainname().as_ref().is_some_and(|name| !name.is_empty()) && !has(LinuxNamespaceType::Uts) {
-        return Err(Error::invalid("domainname needs a uts namespace, or it would change the host's"));
+    if spec
+        .domainname()
+        .as_ref()
+        .is_some_and(|name| !name.is_empty())
+        && !has(LinuxNamespaceType::Uts)
+    {
+        return Err(Error::invalid(
+            "domainname needs a uts namespace, or it would change the host's",
+        ));
     }
     let linux = spec.linux().as_ref();
-    let maps = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
-    let mapped = linux.is_some_and(|linux| maps(linux.uid_mappings()) || maps(linux.gid_mappings()));
+    let maps =
+        |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
+    let mapped =
+        linux.is_some_and(|linux| maps(linux.uid_mappings()) || maps(linux.gid_mappings()));
     if mapped && !has(LinuxNamespaceType::User) {
-        return Err(Error::invalid("uidMappings and gidMappings need a user namespace"));
+        return Err(Error::invalid(
+            "uidMappings and gidMappings need a user namespace",
+        ));
     }
     if linux.is_some_and(|linux| linux.time_offsets().is_some()) && !has(LinuxNamespaceType::Time) {
         return Err(Error::invalid("timeOffsets need a time namespace"));
     }
-    if !has(LinuxNamespaceType::Mount) && (spec.mounts().iter().flatten().next().is_some() || overlay(spec)?.is_some()) {
-        return Err(Error::invalid("mounts need a mount namespace, or they would appear on the host"));
+    if !has(LinuxNamespaceType::Mount)
+        && (spec.mounts().iter().flatten().next().is_some() || overlay(spec)?.is_some())
+    {
+        return Err(Error::invalid(
+            "mounts need a mount namespace, or they would appear on the host",
+        ));
     }
     Ok(())
 }
@@ -158,14 +215,21 @@ pub fn check_process(process: &Process) -> Result<()> {
         no_nul(text, "process")?;
     }
     if !process.cwd().is_absolute() {
-        return Err(Error::invalid(format!("process.cwd \"{}\" is not absolute", process.cwd().display())));
+        return Err(Error::invalid(format!(
+            "process.cwd \"{}\" is not absolute",
+            process.cwd().display()
+        )));
     }
     no_nul(&process.cwd().to_string_lossy(), "process.cwd")?;
     let user = process.user();
     // 2^32-1 means "leave it" to setresuid and chown: it would keep root (CVE-2024-40635's class).
-    let ids = [user.uid(), user.gid()].into_iter().chain(user.additional_gids().iter().flatten().copied());
+    let ids = [user.uid(), user.gid()]
+        .into_iter()
+        .chain(user.additional_gids().iter().flatten().copied());
     if ids.into_iter().any(|id| id == u32::MAX) {
-        return Err(Error::invalid("a user or group id is 4294967295, the largest possible is 4294967294"));
+        return Err(Error::invalid(
+            "a user or group id is 4294967295, the largest possible is 4294967294",
+        ));
     }
     Ok(())
 }
@@ -193,7 +257,16 @@ mod tests {
 
     #[test]
     fn ids_that_do_not_fit_are_refused_never_wrapped() {
-        for bad in ["4294967296", "4294967295", "-1", "\"0\"", "1.5", "18446744073709551616", "null", "\"٣\""] {
+        for bad in [
+            "4294967296",
+            "4294967295",
+            "-1",
+            "\"0\"",
+            "1.5",
+            "18446744073709551616",
+            "null",
+            "\"٣\"",
+        ] {
             let error = parse_user(&format!(r#"{{"uid":{bad},"gid":0}}"#)).expect_err(bad);
             assert!(!error.message.contains('\n'), "one sentence: {error}");
             parse_user(&format!(r#"{{"uid":0,"gid":{bad}}}"#)).expect_err(bad);
@@ -215,7 +288,13 @@ mod tests {
             "annotations":{"dev.pyd.overlay":"{\"lower\":[\"/a\",\"/b\"],\"upper\":\"/u\",\"work\":\"/w\"}"}}"#;
         let spec = parse(text.as_bytes()).unwrap();
         assert_eq!(overlay(&spec).unwrap().unwrap().lower.len(), 2);
-        assert!(parse(text.replace("\\\"work\\\":\\\"/w\\\"", "\\\"volatile\\\":true").as_bytes()).is_err());
+        assert!(
+            parse(
+                text.replace("\\\"work\\\":\\\"/w\\\"", "\\\"volatile\\\":true")
+                    .as_bytes()
+            )
+            .is_err()
+        );
         assert!(parse(text.replace("[{\"type\":\"mount\"}]", "[]").as_bytes()).is_err());
     }
 }

@@ -50,8 +50,13 @@ const PACKET: usize = 32 * 1024;
 
 /// Makes the two ends: parent's, child's.
 pub fn channel() -> Result<(Channel, Channel)> {
-    let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-        .map_err(|e| Error::os("namespaces", "socketpair", e))?;
+    let (a, b) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .map_err(|e| Error::os("namespaces", "socketpair", e))?;
     Ok((Channel(a), Channel(b)))
 }
 
@@ -67,7 +72,12 @@ impl Channel {
             let mut byte = [0u8; 1];
             let (n, _) = self.read(&mut byte)?;
             *done = match (n, byte[0]) {
-                (0, _) => return Err(Error::new("namespaces", "the process that made the container is gone")),
+                (0, _) => {
+                    return Err(Error::new(
+                        "namespaces",
+                        "the process that made the container is gone",
+                    ));
+                }
                 (_, 1) => Some(Step::Mapped),
                 (_, 2) => Some(Step::Joined),
                 (_, 3) => Some(Step::Prepared),
@@ -116,10 +126,9 @@ impl Channel {
             (Some('W'), _) => Report::Warning(text[1..].to_owned()),
             (Some('C'), Some(master)) => Report::Console(master),
             (Some('P'), _) => Report::Pid(text[1..].parse().unwrap_or(0)),
-            _ => Report::Failed(
-                serde_json::from_str(&text)
-                    .unwrap_or_else(|e| Error::new("namespaces", format!("unreadable report of the child: {e}"))),
-            ),
+            _ => Report::Failed(serde_json::from_str(&text).unwrap_or_else(|e| {
+                Error::new("namespaces", format!("unreadable report of the child: {e}"))
+            })),
         })
     }
 
@@ -129,7 +138,13 @@ impl Channel {
             match send(self.0.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => continue,
-                Err(e) => return Err(Error::os("namespaces", "send to the other side of a start", e)),
+                Err(e) => {
+                    return Err(Error::os(
+                        "namespaces",
+                        "send to the other side of a start",
+                        e,
+                    ));
+                }
             }
         }
     }

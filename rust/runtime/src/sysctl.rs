@@ -10,8 +10,14 @@ use crate::spec::{self, LinuxNamespaceType, Spec};
 
 /// Parameters of the ipc namespace (`ipc_namespaces(7)`).
 const IPC: [&str; 8] = [
-    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-    "kernel.shmmni", "kernel.shm_rmid_forced",
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
 ];
 
 /// Parent: refuses a parameter that would be the host's, because the container shares the namespace it belongs to.
@@ -27,7 +33,9 @@ pub fn check(spec: &Spec) -> Result<()> {
         } else if dotted.starts_with("user.") {
             (LinuxNamespaceType::User, "user")
         } else {
-            return Err(Error::invalid(format!("sysctl {name} belongs to no namespace, it would change the host")));
+            return Err(Error::invalid(format!(
+                "sysctl {name} belongs to no namespace, it would change the host"
+            )));
         };
         if !spec::namespaces(spec).iter().any(|ns| ns.typ() == kind) {
             return Err(Error::invalid(format!(
@@ -40,7 +48,9 @@ pub fn check(spec: &Spec) -> Result<()> {
 
 /// Child, in its namespaces: sets the parameters.
 pub fn apply(spec: &Spec, host: &Procfs) -> Result<()> {
-    let Some(parameters) = parameters(spec) else { return Ok(()) };
+    let Some(parameters) = parameters(spec) else {
+        return Ok(());
+    };
     let mut private = None;
     for (name, value) in parameters {
         let file = format!("sys/{}", path(name));
@@ -49,12 +59,14 @@ pub fn apply(spec: &Spec, host: &Procfs) -> Result<()> {
             // Where pyd itself runs in a container, /proc/sys is a read-only mount on top of procfs.
             let own = match &private {
                 Some(own) => own,
-                None => private.insert(Procfs::private().map_err(|e| Error::os("sysctl", "mount procfs", e))?),
+                None => private
+                    .insert(Procfs::private().map_err(|e| Error::os("sysctl", "mount procfs", e))?),
             };
             written = own.write(&file, value);
         }
         written.map_err(|e| {
-            let error = Error::at("sysctl", "write", format!("/proc/{file}"), e).context(format!("{name}={value}"));
+            let error = Error::at("sysctl", "write", format!("/proc/{file}"), e)
+                .context(format!("{name}={value}"));
             match e {
                 Errno::ENOENT => error.hint("this kernel does not have it, or not in a namespace"),
                 Errno::EACCES | Errno::EPERM => error.hint("it cannot be changed in a namespace"),
@@ -74,7 +86,18 @@ fn parameters(spec: &Spec) -> Option<&HashMap<String, String>> {
 fn path(name: &str) -> String {
     match name.find(['.', '/']) {
         Some(at) if name.as_bytes()[at] == b'/' => name.to_owned(),
-        _ => name.chars().map(|c| if c == '.' { '/' } else if c == '/' { '.' } else { c }).collect(),
+        _ => name
+            .chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect(),
     }
 }
 
@@ -95,8 +118,14 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!(path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
-        assert_eq!(path("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(
+            path("net.ipv4.conf.eth0/1.forwarding"),
+            "net/ipv4/conf/eth0.1/forwarding"
+        );
+        assert_eq!(
+            path("net/ipv4/conf/eth0.1/forwarding"),
+            "net/ipv4/conf/eth0.1/forwarding"
+        );
     }
 
     #[test]

@@ -38,21 +38,27 @@ impl Terminal {
         }
         .map_err(failed("open ptmx"))?;
         if !is_multiplexer(&master)? {
-            return Err(Error::new("terminal", "/dev/pts/ptmx is not a terminal multiplexer"));
+            return Err(Error::new(
+                "terminal",
+                "/dev/pts/ptmx is not a terminal multiplexer",
+            ));
         }
         pty::unlock(&master).map_err(failed("TIOCSPTLCK"))?;
         let slave = pty::open_slave(&master).map_err(failed("TIOCGPTPEER"))?;
         if let Some(size) = process.console_size() {
             let clamp = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-            pty::set_size(&master, clamp(size.height()), clamp(size.width())).map_err(failed("TIOCSWINSZ"))?;
+            pty::set_size(&master, clamp(size.height()), clamp(size.width()))
+                .map_err(failed("TIOCSWINSZ"))?;
         }
         Ok(Self { master, slave })
     }
 
     /// Shows the terminal as `/dev/console` below `root`.
     pub fn bind_console(&self, root: BorrowedFd<'_>) -> Result<()> {
-        let failed = |op: &'static str| move |e: Errno| Error::at("terminal", op, "/dev/console", e);
-        let target = make_file(root, std::path::Path::new("/dev/console")).map_err(failed("create"))?;
+        let failed =
+            |op: &'static str| move |e: Errno| Error::at("terminal", op, "/dev/console", e);
+        let target =
+            make_file(root, std::path::Path::new("/dev/console")).map_err(failed("create"))?;
         // The slave that belongs to our master, whatever lies at its name (CVE-2025-52565).
         let tree = clone_tree(self.slave.as_fd(), c"", false).map_err(failed("open_tree"))?;
         attach(&tree, &target).map_err(failed("bind"))

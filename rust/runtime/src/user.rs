@@ -61,24 +61,35 @@ pub fn own_stdio(uid: u32) {
 #[must_use]
 pub fn home(uid: u32) -> String {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let found = open("/etc/passwd", flags, Mode::empty()).ok().and_then(|file| {
-        let regular = fstat(&file).is_ok_and(|s| s.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
-        regular.then(|| home_in(BufReader::new(File::from(file).take(PASSWD_LIMIT)), uid))?
-    });
+    let found = open("/etc/passwd", flags, Mode::empty())
+        .ok()
+        .and_then(|file| {
+            let regular = fstat(&file)
+                .is_ok_and(|s| s.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
+            regular.then(|| home_in(BufReader::new(File::from(file).take(PASSWD_LIMIT)), uid))?
+        });
     found.unwrap_or_else(|| "/".to_owned())
 }
 
 fn home_in(passwd: impl BufRead, uid: u32) -> Option<String> {
-    passwd.split(b'\n').map_while(std::result::Result::ok).find_map(|line| {
-        let line = String::from_utf8(line).ok()?;
-        let mut fields = line.split(':').skip(2);
-        // All digits: u32's parser would take "+0" as well (CVE-2026-30892's class).
-        let id = fields.next().filter(|id| id.bytes().all(|b| b.is_ascii_digit()))?;
-        if id.parse() != Ok(uid) {
-            return None;
-        }
-        fields.nth(2).filter(|home| home.starts_with('/') && !home.contains('\0')).map(str::to_owned)
-    })
+    passwd
+        .split(b'\n')
+        .map_while(std::result::Result::ok)
+        .find_map(|line| {
+            let line = String::from_utf8(line).ok()?;
+            let mut fields = line.split(':').skip(2);
+            // All digits: u32's parser would take "+0" as well (CVE-2026-30892's class).
+            let id = fields
+                .next()
+                .filter(|id| id.bytes().all(|b| b.is_ascii_digit()))?;
+            if id.parse() != Ok(uid) {
+                return None;
+            }
+            fields
+                .nth(2)
+                .filter(|home| home.starts_with('/') && !home.contains('\0'))
+                .map(str::to_owned)
+        })
 }
 
 #[cfg(test)]
@@ -87,7 +98,8 @@ mod tests {
 
     #[test]
     fn home_of_the_id_only() {
-        let passwd = "evil:x:+0:0::/evil:/\nbad\nroot:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/home/u:\n";
+        let passwd =
+            "evil:x:+0:0::/evil:/\nbad\nroot:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/home/u:\n";
         let home = |uid| home_in(passwd.as_bytes(), uid);
         assert_eq!(home(0).as_deref(), Some("/root"));
         assert_eq!(home(1000).as_deref(), Some("/home/u"));

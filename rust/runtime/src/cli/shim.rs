@@ -34,7 +34,11 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, Str
     let mut parsed = Arguments::default();
     let mut arguments = arguments.into_iter();
     while let Some(name) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{} needs a value", name.display()));
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or(format!("{} needs a value", name.display()))
+        };
         match name.to_str() {
             Some("--bundle") => parsed.bundle = value()?.into(),
             Some("--report-fd") => parsed.report = Some(number(&value()?)?),
@@ -59,10 +63,14 @@ fn number(text: &OsString) -> Result<RawFd, String> {
 }
 
 fn claim(arguments: Arguments) -> Result<Options, String> {
-    let mut numbers: Vec<RawFd> = arguments.report.into_iter().chain(arguments.attach).collect();
+    let mut numbers: Vec<RawFd> = arguments
+        .report
+        .into_iter()
+        .chain(arguments.attach)
+        .collect();
     numbers.sort_unstable();
-    let mut claimed =
-        pyd_sys::inherit::claim(&numbers).map_err(|errno| format!("descriptors {numbers:?}: {errno}"))?;
+    let mut claimed = pyd_sys::inherit::claim(&numbers)
+        .map_err(|errno| format!("descriptors {numbers:?}: {errno}"))?;
     let attach_is_last = arguments.attach > arguments.report;
     let second = (claimed.len() == 2).then(|| claimed.pop()).flatten();
     let first = claimed.pop();
@@ -94,7 +102,10 @@ mod tests {
             report: Some(3),
             attach: Some(4),
         };
-        assert_eq!(parsed("--bundle /b --report-fd 3 --attach-fd 4").unwrap(), want);
+        assert_eq!(
+            parsed("--bundle /b --report-fd 3 --attach-fd 4").unwrap(),
+            want
+        );
     }
 
     #[test]

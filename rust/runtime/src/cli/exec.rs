@@ -1,0 +1,276 @@
+//! `exec`: an additional process in a running container.
+
+use std::os::fd::AsFd;
+
+use nix::unistd::Pid;
+
+use super::args::{Args, Flag, switch, value};
+use super::create::console_socket;
+use super::{Command, Context, foreground, warn, write_pid_file};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::exec::{ExecOptions, exec};
+use crate::spec::{self, Capabilities, LinuxCapabilities, Process, Spec};
+use crate::state::{Entry, Status};
+
+pub const COMMAND: Command = Command {
+    name: "exec",
+    usage: "ID [COMMAND...]",
+    help: "run another command in a container",
+    flags: FLAGS,
+    words: 1,
+    enters: true,
+    run,
+};
+
+const FLAGS: &[Flag] = &[
+    value(
+        "process",
+        Some('p'),
+        "file with the process object, - for stdin",
+    ),
+    value("console-socket", None, "unix socket that gets the terminal"),
+    value("pid-file", None, "file for the pid of the process"),
+    value("cwd", None, "working directory"),
+    value("env", Some('e'), "NAME=value, may be repeated"),
+    value("user", Some('u'), "UID[:GID]"),
+    value(
+        "additional-gids",
+        Some('g'),
+        "one more group, may be repeated",
+    ),
+    value("cap", Some('c'), "one more capability, may be repeated"),
+    value(
+        "preserve-fds",
+        None,
+        "number of descriptors from 3 on that the process inherits",
+    ),
+    value("apparmor", None, "AppArmor profile"),
+    value("process-label", None, "SELinux label"),
+    switch("tty", Some('t'), "with a terminal"),
+    switch("detach", Some('d'), "do not wait for its end"),
+    switch("no-new-privs", None, "no gain of privileges by execve"),
+    switch(
+        "ignore-paused",
+        None,
+        "also into a paused container, where it waits",
+    ),
+];
+
+fn run(context: &Context, args: Args) -> Result<u8> {
+    let (id, command) = args
+        .words
+        .split_first()
+        .ok_or_else(|| Error::invalid("the container's id is missing"))?;
+    let entry = Entry::open(&context.root, id)?;
+    let record = entry.record()?;
+    match entry.status(&record) {
+        Status::Running => {}
+        Status::Paused if args.has("ignore-paused") => {}
+        Status::Paused => {
+            return Err(Error::new(
+                "state",
+                "cannot exec in a paused container (use --ignore-paused to override)",
+            ));
+        }
+        // runc allows it before the start; there is a root to run in.
+        Status::Created => {}
+        Status::Stopped => return Err(Error::new("state", "cannot exec in a stopped container")),
+    }
+    let spec = entry.spec()?;
+    let process = match args.value("process") {
+        Some(file) => read_process(file)?,
+        None => compose(&spec, &args, command)?,
+    };
+    let detached = args.has("detach");
+    let terminal = process.terminal() == Some(true);
+    let socket = console_socket(&args, terminal, detached)?;
+    let cgroup = Cgroup::load(&record.cgroup)?;
+    // Others may use the container while the command runs.
+    drop(entry);
+    let signals = if detached {
+        None
+    } else {
+        Some(foreground::block_signals()?)
+    };
+    let preserve_fds = args.number("preserve-fds")?.unwrap_or(0);
+    let options = ExecOptions {
+        preserve_fds,
+        ..ExecOptions::default()
+    };
+    let mut child = exec(
+        Pid::from_raw(record.pid),
+        &spec,
+        &process,
+        &options,
+        Some(&cgroup),
+    )?;
+    warn(&child.warnings);
+    if let (Some(socket), Some(master)) = (
+        socket,
+        child
+            .console
+            .take_if(|_| args.value("console-socket").is_some()),
+    ) {
+        pyd_sys::fdpass::send(&socket, b"/dev/ptmx", &master)
+            .map_err(|e| Error::os("terminal", "send the terminal to the console socket", e))?;
+    }
+    write_pid_file(&args, child.pid.as_raw())?;
+    match signals {
+        Some(signals) => foreground::wait(
+            child.pid,
+            child.pidfd.as_fd(),
+            child.console.take(),
+            signals,
+        ),
+        None => Ok(0),
+    }
+}
+
+fn read_process(file: &str) -> Result<Process> {
+    let bytes = match file {
+        "-" => std::io::read_to_string(std::io::stdin()).map(String::into_bytes),
+        file => std::fs::read(file),
+    };
+    let bytes = bytes.map_err(|e| {
+        Error::at(
+            "spec",
+            "read",
+            file,
+            nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)),
+        )
+    })?;
+    spec::parse_process(&bytes).map_err(|e| e.context(file))
+}
+
+/// The container's own process with another command.
+fn compose(spec: &Spec, args: &Args, command: &[String]) -> Result<Process> {
+    let own = spec
+        .process()
+        .as_ref()
+        .ok_or_else(|| Error::invalid("process is missing"))?;
+    if command.is_empty() {
+        return Err(Error::invalid("the command is missing"));
+    }
+    let mut process = own.clone();
+    process.set_args(Some(command.to_vec()));
+    process.set_terminal(Some(args.has("tty")));
+    if let Some(cwd) = args.value("cwd") {
+        process.set_cwd(cwd.into());
+    }
+    let mut env = own.env().clone().unwrap_or_default();
+    env.extend(args.all("env").map(str::to_owned));
+    process.set_env(Some(env));
+    if let Some(user) = args.value("user") {
+        let (uid, gid) = parse_user(user)?;
+        let mut user = own.user().clone();
+        user.set_uid(uid);
+        if let Some(gid) = gid {
+            user.set_gid(gid);
+        }
+        process.set_user(user);
+    }
+    let mut groups = process.user().additional_gids().clone().unwrap_or_default();
+    for group in args.all("additional-gids") {
+        groups.push(parse_id(group)?);
+    }
+    process.user_mut().set_additional_gids(Some(groups));
+    if let Some(profile) = args.value("apparmor") {
+        process.set_apparmor_profile(Some(profile.to_owned()));
+    }
+    if let Some(label) = args.value("process-label") {
+        process.set_selinux_label(Some(label.to_owned()));
+    }
+    if args.has("no-new-privs") {
+        process.set_no_new_privileges(Some(true));
+    }
+    let mut capabilities = own.capabilities().clone();
+    for name in args.all("cap") {
+        let all = capabilities.get_or_insert_with(none);
+        add_capability(all, name)?;
+    }
+    process.set_capabilities(capabilities);
+    Ok(process)
+}
+
+fn none() -> LinuxCapabilities {
+    let mut all = LinuxCapabilities::default();
+    all.set_bounding(None)
+        .set_effective(None)
+        .set_permitted(None)
+        .set_inheritable(None)
+        .set_ambient(None);
+    all
+}
+
+/// Bounding, permitted and effective, as `runc exec --cap`: never inheritable (CVE-2022-29162).
+fn add_capability(all: &mut LinuxCapabilities, name: &str) -> Result<()> {
+    let parsed = serde_json::from_value(serde_json::Value::from(name));
+    let capability = parsed.map_err(|_| Error::invalid(format!("unknown capability {name:?}")))?;
+    let with = |set: &Option<Capabilities>| {
+        let mut set = set.clone().unwrap_or_default();
+        set.insert(capability);
+        Some(set)
+    };
+    let (bounding, effective, permitted) = (
+        with(all.bounding()),
+        with(all.effective()),
+        with(all.permitted()),
+    );
+    all.set_bounding(bounding)
+        .set_effective(effective)
+        .set_permitted(permitted);
+    Ok(())
+}
+
+/// `UID[:GID]`, decimal digits only.
+fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok((parse_id(uid)?, Some(parse_id(gid)?))),
+        None => Ok((parse_id(text)?, None)),
+    }
+}
+
+/// Parsed as 64 bits and checked: a number that does not fit must not come out as another one.
+fn parse_id(text: &str) -> Result<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let id = if digits {
+        text.parse::<u64>().ok()
+    } else {
+        None
+    };
+    id.and_then(|id| u32::try_from(id).ok())
+        .filter(|id| *id != u32::MAX)
+        .ok_or_else(|| Error::invalid(format!("id {text:?} is not a number from 0 to 4294967294")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_digits_that_fit() {
+        assert_eq!(parse_user("1").unwrap(), (1, None));
+        assert_eq!(
+            parse_user("4294967294:7").unwrap(),
+            (4_294_967_294, Some(7))
+        );
+        for bad in [
+            "",
+            ":",
+            "1:",
+            "+1",
+            "-1",
+            "0x0",
+            "٣",
+            " 1",
+            "1 ",
+            "4294967295",
+            "4294967296",
+            "18446744073709551616",
+            "root",
+        ] {
+            assert!(parse_user(bad).is_err(), "{bad}");
+        }
+    }
+}

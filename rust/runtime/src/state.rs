@@ -1,0 +1,253 @@
+//! What the command line remembers of a container between two calls: `<root>/<id>/`.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::spec::{self, Spec};
+
+/// `state.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub id: String,
+    /// Absolute.
+    pub bundle: PathBuf,
+    /// Host pid of init.
+    pub pid: i32,
+    /// Start of init in clock ticks since boot (`proc_pid_stat(5)` field 22): tells a reused pid.
+    pub start_time: u64,
+    /// RFC 3339.
+    pub created: String,
+    pub cgroup: String,
+    /// Absolute path of the root directory.
+    pub rootfs: PathBuf,
+}
+
+/// Status of a container (runtime.md, "State", and `paused` as runc has it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    /// The word in `state`'s answer.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The directory of one container, locked for the life of this value: two commands on one container take turns.
+#[derive(Debug)]
+pub struct Entry {
+    directory: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Entry {
+    /// Makes the directory of a new container.
+    pub fn create(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let directory = root.join(id);
+        let mut builder = DirBuilder::new();
+        builder.mode(0o700);
+        builder
+            .recursive(true)
+            .create(root)
+            .map_err(|e| io("mkdir", root, &e))?;
+        match builder.recursive(false).create(&directory) {
+            Ok(()) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {
+                return Err(Error::new(
+                    "state",
+                    format!("container with given ID already exists: {id}"),
+                ));
+            }
+            Err(e) => return Err(io("mkdir", &directory, &e)),
+        }
+        Self::lock(directory)
+    }
+
+    /// Opens the directory of a known container.
+    pub fn open(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let directory = root.join(id);
+        match directory.is_dir() {
+            true => Self::lock(directory),
+            false => Err(Error::new(
+                "state",
+                format!("container does not exist: {id}"),
+            )),
+        }
+    }
+
+    fn lock(directory: PathBuf) -> Result<Self> {
+        let file = File::open(&directory).map_err(|e| io("open", &directory, &e))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, e)| Error::at("state", "flock", &directory, e))?;
+        Ok(Self {
+            directory,
+            _lock: lock,
+        })
+    }
+
+    /// Makes the FIFO on which init waits.
+    pub fn make_fifo(&self) -> Result<PathBuf> {
+        let path = self.fifo();
+        mkfifo(&path, Mode::from_bits_truncate(0o600))
+            .map_err(|e| Error::at("state", "mkfifo", &path, e))?;
+        Ok(path)
+    }
+
+    /// Lets init go on; an error when it is not waiting.
+    pub fn release(&self) -> Result<()> {
+        let path = self.fifo();
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fifo: OwnedFd = open(&path, flags, Mode::empty()).map_err(|e| match e {
+            Errno::ENXIO | Errno::ENOENT => {
+                Error::new("state", "the container's first process is not waiting")
+            }
+            e => Error::at("state", "open", &path, e),
+        })?;
+        nix::unistd::write(&fifo, b"s").map_err(|e| Error::at("state", "write", &path, e))?;
+        fs::remove_file(&path).map_err(|e| io("unlink", &path, &e))
+    }
+
+    /// Writes the record, whole or not at all, and keeps the spec as it was used.
+    pub fn save(&self, record: &Record, spec: &Spec) -> Result<()> {
+        let encode = |e: serde_json::Error| Error::new("state", e.to_string());
+        self.put("config.json", &serde_json::to_vec(spec).map_err(encode)?)?;
+        self.put("state.json", &serde_json::to_vec(record).map_err(encode)?)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.directory.join(format!("{name}.new"));
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path);
+        file.and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| fs::rename(&path, self.directory.join(name)))
+            .map_err(|e| io("write", &path, &e))
+    }
+
+    /// The record; an error for a container whose creation did not finish.
+    pub fn record(&self) -> Result<Record> {
+        let path = self.directory.join("state.json");
+        let bytes = fs::read(&path).map_err(|e| {
+            io("read", &path, &e)
+                .hint("the container was not created completely: delete --force it")
+        })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Error::new("state", format!("{}: {e}", path.display())))
+    }
+
+    /// The spec that the container was made from.
+    pub fn spec(&self) -> Result<Spec> {
+        spec::load(&self.directory)
+    }
+
+    /// What the container does now.
+    pub fn status(&self, record: &Record) -> Status {
+        if start_time(Pid::from_raw(record.pid)) != Some(record.start_time) {
+            return Status::Stopped;
+        }
+        if self.fifo().exists() {
+            return Status::Created;
+        }
+        match Cgroup::load(&record.cgroup).map(|cgroup| cgroup.is_frozen()) {
+            Ok(true) => Status::Paused,
+            _ => Status::Running,
+        }
+    }
+
+    /// Forgets the container.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.directory).map_err(|e| io("remove", &self.directory, &e))
+    }
+
+    fn fifo(&self) -> PathBuf {
+        self.directory.join("exec.fifo")
+    }
+}
+
+/// Ids of all containers below `root`, sorted.
+pub fn list(root: &Path) -> Vec<String> {
+    let names = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut ids: Vec<String> = names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    ids.sort();
+    ids
+}
+
+/// Start time of a process that is alive (not a zombie), in clock ticks since boot.
+#[must_use]
+pub fn start_time(pid: Pid) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so from its last one.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+fn check_id(id: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
+    if id.is_empty() || id.len() > 255 || id.starts_with('.') || !id.chars().all(allowed) {
+        return Err(Error::invalid(format!(
+            "invalid container ID format: {id:?} (letters, digits and _+-. only)"
+        )));
+    }
+    Ok(())
+}
+
+fn io(op: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::at(
+        "state",
+        op,
+        path,
+        Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_cannot_leave_the_root() {
+        for id in ["", ".", "..", "../x", "a/b", "a\nb", ".hidden", "ä"] {
+            assert!(check_id(id).is_err(), "{id}");
+        }
+        check_id("a-b_c.d+1").unwrap();
+    }
+
+    #[test]
+    fn own_start_time_is_known() {
+        assert!(start_time(nix::unistd::getpid()).is_some_and(|ticks| ticks > 0));
+    }
+}
