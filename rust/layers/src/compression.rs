@@ -196,7 +196,8 @@ fn gunzip(mut input: Chunks<'_>, output: &mut Output) -> std::result::Result<(),
                         Error::corrupt("garbage after the end of the layer's gzip stream").into(),
                     );
                 }
-                decoder.reset(false);
+                // `reset` would make it expect raw deflate.
+                decoder = Decompress::new_gzip(15);
                 in_member = true;
             }
             let target = output.chunk()?;
