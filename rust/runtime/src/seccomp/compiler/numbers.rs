@@ -298,7 +298,9 @@ fn find(table: &Table, name: &str) -> Option<u32> {
 /// arch/x86/entry/syscalls/syscall_64.tbl: calls marked "common" keep the number of x86-64, those marked "64" do not
 /// exist on x32, and some of the latter have one of their own from 512 on.
 fn x32() -> Table {
-    const ONLY_64: [&str; 13] = [
+    const ONLY_64: [&str; 15] = [
+        "map_shadow_stack",
+        "uretprobe",
         "uselib",
         "create_module",
         "get_kernel_syms",
