@@ -116,7 +116,7 @@ class _Execution:
         return value
 
     def scope_of(self, name: str) -> dict[str, Any]:
-        for scope in reversed(self.scopes):
+        for scope in self.scopes[::-1]:
             if name in scope:
                 return scope
         raise errors.InvalidArgument(f"template parsing error: template: :1: undefined variable {name!r}")
