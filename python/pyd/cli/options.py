@@ -34,11 +34,7 @@ CREATE: tuple[Option, ...] = (
     Option("init", BOOL, "Run a small init as PID 1 that reaps processes and forwards signals"),
     Option("stop-signal", TEXT, "Signal to stop the container"),
     Option("stop-timeout", INT, "Seconds to wait before it is killed, -1 = for ever"),
-    Option(
-        "rootfs",
-        BOOL,
-        "The first argument is a directory, DIR or DIR:O (throw-away upper layer), not an image",
-    ),
+    Option("rootfs", TEXT, "A directory instead of an image; DIR:O = with a throw-away upper layer", metavar="dir[:O]"),
     Option("pull", TEXT, "Pull the image: always, missing or never", default="missing"),
     Option("platform", TEXT, "Platform of the image, such as linux/arm64"),
     Option("quiet", BOOL, "No progress of a pull", short="q"),
@@ -137,9 +133,9 @@ CREATE: tuple[Option, ...] = (
 
 def container_options(args: Args, *, detach: bool = False) -> ContainerOptions:
     """The ContainerOptions of a command line of `run` or `create`."""
-    subject, command = args.rest[0], tuple(args.rest[1:])
-    by_directory = args.flag("rootfs")
-    if not subject:
+    rootfs = args.text("rootfs") or ""
+    image, command = ("", args.rest) if rootfs else (args.rest[0], args.rest[1:])
+    if not image and not rootfs:
         raise UsageError("invalid reference format")
     entrypoint = args.text("entrypoint")
     env = [line for path in args.all("env-file") for line in env_file(path)] + args.all("env")
@@ -149,9 +145,9 @@ def container_options(args: Args, *, detach: bool = False) -> ContainerOptions:
     if restart:
         raise UsageError("conflicting options: cannot specify both --restart and --rm")
     return ContainerOptions(
-        image="" if by_directory else subject,
-        rootfs=subject if by_directory else "",
-        command=command,
+        image=image,
+        rootfs=rootfs,
+        command=tuple(command),
         entrypoint=None if entrypoint is None else (entrypoint,) if entrypoint else (),
         env=tuple(env),
         user=args.text("user") or "",
