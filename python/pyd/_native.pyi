@@ -11,6 +11,28 @@ with surrogateescape or `os.PathLike`. Digests are `sha256:` and 64 lower-case h
 import os
 from typing import Any, TypeAlias, final
 
+__all__ = [
+    "LayerIngest",
+    "Progress",
+    "UnpackedLayer",
+    "capabilities",
+    "cgroup_destroy",
+    "cgroup_info",
+    "cgroup_pids",
+    "cgroup_stats",
+    "hash_file",
+    "network_addresses",
+    "network_forget",
+    "network_links",
+    "network_obstacles",
+    "remove_tree",
+    "seccomp_supported",
+    "settle_layer",
+    "syncfs",
+    "tree_usage",
+    "unpack_blob",
+]
+
 _Path: TypeAlias = str | os.PathLike[str]
 
 @final

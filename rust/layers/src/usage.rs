@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::sys::stat::{Mode, fstatat};
 
 use crate::error::{Error, Result};
 use crate::listing::{list, open_directory};
@@ -27,14 +27,14 @@ pub fn tree_usage(path: &Path, progress: &Progress) -> Result<Usage> {
     let failed = |op| move |errno| Error::kernel(op, path.as_os_str().as_bytes(), errno);
     let mut usage = Usage::default();
     let mut seen = HashSet::new();
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let root = open(path, flags, Mode::empty()).map_err(failed("open"))?;
-    let stat = fstat(&root).map_err(failed("stat"))?;
+    let stat = fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
     usage.inodes += 1;
     if stat.st_mode & 0o170_000 != 0o040_000 {
-        usage.bytes += stat.st_size.cast_unsigned();
+        usage.bytes += u64::try_from(stat.st_size).unwrap_or(0);
         return Ok(usage);
     }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let root = open(path, flags, Mode::empty()).map_err(failed("open"))?;
     let names = |directory: OwnedFd| -> nix::Result<_> {
         let names: Vec<Vec<u8>> = list(directory.as_fd())?
             .into_iter()

@@ -83,8 +83,12 @@ fn immutable_files_and_closed_directories() {
     let scratch = Scratch::new();
     let tree = scratch.dir("tree/closed/inner");
     fs::write(tree.join("f"), "").unwrap();
-    fs::set_permissions(&tree, fs::Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(scratch.path("tree/closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&tree, fs::Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(
+        scratch.path("tree/closed"),
+        fs::Permissions::from_mode(0o000),
+    )
+    .unwrap();
     let fixed = scratch.dir("tree/fixed");
     fs::write(fixed.join("f"), "").unwrap();
     if is_root() {
