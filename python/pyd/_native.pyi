@@ -1,11 +1,12 @@
 """The Rust extension: what must be fast or must talk to the kernel. Every call releases the GIL.
 
-Written by hand and compared with the extension by `mypy.stubtest`. All errors are classes of `pyd.errors`: CorruptData
-for hostile or damaged bytes, RegistryError for a wrong digest or size, Unavailable for a transfer that was cut,
-KernelError (op, path, errno) for a system call, Cancelled after `Progress.cancel`, NotSupported for what this host or
-version cannot, InvalidArgument for a value that cannot be. Calls that can last (unpacking,
-hashing, removing) notice Ctrl-C when made from the main thread: they stop and raise KeyboardInterrupt. Paths are `str`
-with surrogateescape or `os.PathLike`. Digests are `sha256:` and 64 lower-case hex digits.
+Written by hand and compared with the extension by `mypy.stubtest`. All errors are classes of
+`pyd.errors`: CorruptData for hostile or damaged bytes, RegistryError for a wrong digest or size,
+Unavailable for a transfer that was cut, KernelError (op, path, errno) for a system call, Cancelled after
+`Progress.cancel`, NotSupported for what this host or version cannot, InvalidArgument for a value that
+cannot be. Calls that can last (unpacking, hashing, removing) notice Ctrl-C when made from the main
+thread: they stop and raise KeyboardInterrupt. Paths are `str` with surrogateescape or `os.PathLike`.
+Digests are `sha256:` and 64 lower-case hex digits.
 """
 
 import os
@@ -72,7 +73,9 @@ class UnpackedLayer:
         """Entries of the tar, whiteouts included."""
     @property
     def implied_dirs(self) -> int:
-        """Parent directories that no entry described: `settle_layer` gives them the lower layer's mode and owner."""
+        """Parent directories that no entry described: `settle_layer` gives them the lower layer's mode and
+        owner.
+        """
     @property
     def lower_links(self) -> int:
         """Hard links to files that only a lower layer has: `settle_layer` copies those up."""
@@ -81,13 +84,14 @@ class UnpackedLayer:
 class LayerIngest:
     """One pass over one blob: bytes -> partial file and sha256 -> inflate -> sha256 -> files in `dest`.
 
-    `partial`: file that receives the bytes; when it exists its content is replayed first (see `offset`). The caller
-    holds the lock on it. `dest`: empty directory for the files, or None to store the blob only. `media_type`: the
-    descriptor's; its compression must agree with the first bytes; "" decides by the bytes alone. `digest`, `size`: the
-    descriptor's; `size` is enforced while streaming. `diff_id`: from the image config, or None to accept any.
+    `partial`: file that receives the bytes; when it exists its content is replayed first (see `offset`).
+    The caller holds the lock on it. `dest`: empty directory for the files, or None to store the blob
+    only. `media_type`: the descriptor's; its compression must agree with the first bytes; "" decides by
+    the bytes alone. `digest`, `size`: the descriptor's; `size` is enforced while streaming. `diff_id`:
+    from the image config, or None to accept any.
 
-    After an error nothing more can be written. The partial is kept when the transfer was cut, cancelled or the disk
-    was full, and removed when its bytes are wrong. `dest` is left for the caller to remove.
+    After an error nothing more can be written. The partial is kept when the transfer was cut, cancelled
+    or the disk was full, and removed when its bytes are wrong. `dest` is left for the caller to remove.
     """
 
     def __new__(
@@ -107,8 +111,10 @@ class LayerIngest:
     def write(self, data: bytes, /) -> None:
         """Blocks while the pipeline is full (about 4 MiB)."""
     def finish(self) -> UnpackedLayer:
-        """Check size, digest and diffID, fsync the partial, wait for the files. The caller renames the partial
-        into the content store. Files of `dest` are not fsynced: call `syncfs` once before they are recorded."""
+        """Check size, digest and diffID, fsync the partial, wait for the files. The caller renames the
+        partial into the content store. Files of `dest` are not fsynced: call `syncfs` once before they
+        are recorded.
+        """
     def abort(self) -> None:
         """Stop; the partial is kept for a later resume. Does nothing after `finish`."""
 
@@ -120,21 +126,24 @@ def unpack_blob(
     diff_id: str | None = None,
     progress: Progress | None = None,
 ) -> UnpackedLayer:
-    """Unpack a blob that is already in the store into the empty directory `dest`. `digest` of the result is computed
-    from the bytes: compare it where the file's name is not proof enough."""
+    """Unpack a blob that is already in the store into the empty directory `dest`. `digest` of the result is
+    computed from the bytes: compare it where the file's name is not proof enough.
+    """
 
 def settle_layer(layer: UnpackedLayer, dest: _Path, parents: list[str]) -> None:
-    """What needs the lower layers, `parents` (their directories, nearest first): implied parent directories get the
-    mode, owner, xattrs and mtime they have there; hard links to their files are copied up. Call once per layer, after
-    the layers below are settled. A link whose target is nowhere raises CorruptData."""
+    """What needs the lower layers, `parents` (their directories, nearest first): implied parent directories
+    get the mode, owner, xattrs and mtime they have there; hard links to their files are copied up. Call
+    once per layer, after the layers below are settled. A link whose target is nowhere raises CorruptData.
+    """
 
 def hash_file(path: _Path) -> str:
     """`sha256:<hex>` of a regular file."""
 
 def remove_tree(path: _Path) -> None:
-    """Remove a file or a whole directory tree; a path that does not exist is fine. Never follows links, never
-    crosses into a mount (KernelError EXDEV), copes with directories without permissions, immutable files and trees
-    deeper than PATH_MAX."""
+    """Remove a file or a whole directory tree; a path that does not exist is fine. Never follows links,
+    never crosses into a mount (KernelError EXDEV), copes with directories without permissions, immutable
+    files and trees deeper than PATH_MAX.
+    """
 
 def syncfs(path: _Path) -> None:
     """Write everything of the file system that holds `path` to disk (syncfs(2))."""
@@ -143,8 +152,9 @@ def tree_usage(path: _Path) -> tuple[int, int]:
     """(bytes in regular files and symlinks, inodes) below and including `path`; hard links count once."""
 
 def cgroup_info() -> dict[str, Any]:
-    """{"mode": "v1" | "v2" | "hybrid", "controllers": {name: "v1" | "v2"}, "unusable": {name: reason}, "missing": [..],
-    "swap_limit", "block_weight", "v2_membership": bool} of this host."""
+    """{"mode": "v1" | "v2" | "hybrid", "controllers": {name: "v1" | "v2"}, "unusable": {name: reason},
+    "missing": [..], "swap_limit", "block_weight", "v2_membership": bool} of this host.
+    """
 
 def cgroup_stats(path: str) -> dict[str, Any]:
     """Counters of the cgroup `path` ("/pyd/<id>"), in the shape of Docker's API where that has one."""
@@ -156,7 +166,9 @@ def cgroup_destroy(path: str) -> None:
     """Kill everything in the cgroup (thawing it first) and remove it and its empty parent; missing is fine."""
 
 def network_forget(container_id: str) -> None:
-    """Remove what a shim that was killed left of its container's network: firewall rules, host end of the veth."""
+    """Remove what a shim that was killed left of its container's network: firewall rules, host end of the
+    veth.
+    """
 
 def network_addresses() -> list[str]:
     """IPv4 subnets (CIDR) that the host's addresses and routes use, for choosing a free one."""

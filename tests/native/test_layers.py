@@ -1,4 +1,4 @@
-"""The boundary to Rust for layers: values, errors, progress, Ctrl-C. Hostile archives are tested in rust/layers."""
+"""The boundary to Rust for layers: values, errors, progress, Ctrl-C. Hostile archives: see rust/layers/tests."""
 
 from __future__ import annotations
 
