@@ -52,6 +52,14 @@ impl Group {
         Some(hierarchy.mountpoint.join(&self.path[1..]).join(name))
     }
 
+    /// On a machine whose controllers are all on v2.
+    fn on_v2(&self, name: &str) -> Option<String> {
+        let layout = Layout::detect().unwrap();
+        let hierarchy = layout.v2.filter(|_| layout.v1.is_empty())?;
+        let path = hierarchy.mountpoint.join(&self.path[1..]).join(name);
+        Some(fs::read_to_string(path).unwrap().trim().to_owned())
+    }
+
     fn value(&self, controller: &str, name: &str) -> Option<String> {
         let text = fs::read_to_string(self.file(controller, name)?).unwrap();
         Some(text.trim().to_owned())
@@ -157,6 +165,18 @@ fn limits_arrive() {
     expect("cpu", "cpu.cfs_quota_us", "50000");
     expect("cpuset", "cpuset.cpus", "0");
     expect("pids", "pids.max", "17");
+    let expect_v2 = |file: &str, value: &str| {
+        if let Some(found) = group.on_v2(file) {
+            assert_eq!(found, value, "{file}");
+        }
+    };
+    expect_v2("memory.max", "67108864");
+    expect_v2("memory.swap.max", "67108864");
+    expect_v2("memory.low", "33554432");
+    expect_v2("cpu.weight", "59");
+    expect_v2("cpu.max", "50000 100000");
+    expect_v2("cpuset.cpus", "0");
+    expect_v2("pids.max", "17");
     let update = |json: &str| {
         group
             .cgroup
@@ -168,10 +188,15 @@ fn limits_arrive() {
     expect("memory", "memory.limit_in_bytes", "268435456");
     update(r#"{"memory":{"limit":33554432,"swap":33554432}}"#);
     expect("memory", "memory.memsw.limit_in_bytes", "33554432");
+    expect_v2("memory.swap.max", "0");
     update(r#"{"memory":{"limit":-1},"pids":{"limit":-1},"cpu":{"quota":-1}}"#);
     expect("pids", "pids.max", "max");
     expect("cpu", "cpu.cfs_quota_us", "-1");
     expect("cpu", "cpu.shares", "512");
+    expect_v2("memory.max", "max");
+    expect_v2("memory.swap.max", "max");
+    expect_v2("cpu.max", "max 100000");
+    expect_v2("pids.max", "max");
 }
 
 #[test]

@@ -21,6 +21,13 @@ pub(crate) fn apply(places: &Places, cpu: &LinuxCpu) -> Result<()> {
     if !asked {
         return Ok(());
     }
+    // The kernel clamps silently, which would be another limit than the one that was asked for.
+    if let Some(shares) = cpu.shares().filter(|n| *n > 262_144) {
+        return Err(Error::new(
+            "cgroup",
+            format!("the maximum allowed cpu-shares is 262144, not {shares}"),
+        ));
+    }
     match places.need("cpu", "cpu", "CPU limit")? {
         Place::V1(dir) => apply_v1(dir, cpu),
         Place::V2(dir) => apply_v2(dir, cpu),
@@ -30,13 +37,6 @@ pub(crate) fn apply(places: &Places, cpu: &LinuxCpu) -> Result<()> {
 fn apply_v1(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
     real_time(dir, cpu)?;
     if let Some(shares) = cpu.shares().filter(|n| *n != 0) {
-        // The kernel silently clamps below 2; above its maximum too, which would be a limit that was not asked for.
-        if shares > 262_144 {
-            return Err(Error::new(
-                "cgroup",
-                format!("the maximum allowed cpu-shares is 262144, not {shares}"),
-            ));
-        }
         dir.set("cpu.shares", &shares.to_string())?;
     }
     let period = cpu.period().filter(|n| *n != 0);

@@ -17,6 +17,11 @@ pub(crate) fn apply(places: &Places, memory: &LinuxMemory) -> Result<()> {
     if !asked {
         return Ok(());
     }
+    if let Some(swappiness) = memory.swappiness().filter(|n| *n > 100) {
+        return Err(Error::invalid(format!(
+            "memory swappiness must be between 0 and 100, not {swappiness}"
+        )));
+    }
     match places.need("memory", "memory", "memory limit")? {
         Place::V1(dir) => apply_v1(dir, memory),
         Place::V2(dir) => apply_v2(dir, memory),
@@ -43,11 +48,6 @@ fn apply_v1(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
         dir.set("memory.oom_control", "1")?;
     }
     if let Some(swappiness) = memory.swappiness() {
-        if swappiness > 100 {
-            return Err(Error::invalid(format!(
-                "memory swappiness must be between 0 and 100, not {swappiness}"
-            )));
-        }
         dir.set("memory.swappiness", &swappiness.to_string())?;
     }
     Ok(())
