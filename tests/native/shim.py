@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import struct
@@ -17,7 +18,23 @@ import pyd
 from tests.support.command import wait_until
 
 STDIN, STDOUT, STDERR, CONTROL = range(4)
-APPLETS = ["cat", "head", "id", "ls", "seq", "setsid", "sh", "sleep", "stty", "true", "tty", "wc", "yes"]
+APPLETS = [
+    "cat",
+    "echo",
+    "head",
+    "id",
+    "ls",
+    "nc",
+    "seq",
+    "setsid",
+    "sh",
+    "sleep",
+    "stty",
+    "true",
+    "tty",
+    "wc",
+    "yes",
+]
 NAMESPACES = ("pid", "mount", "uts", "ipc", "network", "cgroup")
 CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"]
 PATH = "PATH=/bin"
@@ -273,7 +290,7 @@ class Shims:
         directory = self.directory / str(self.count)
         run = directory / "run"
         run.mkdir(parents=True)
-        identity = f"{os.getpid():032x}{self.count:032x}"
+        identity = secrets.token_hex(32)
         config = spec(self.rootfs, f"{self.cgroup_parent}/{identity}", args=args, **options)
         if edit:
             edit(config)

@@ -17,6 +17,8 @@ use super::exit::{self, Exit};
 use super::monitor::{INIT, Monitor};
 use super::poll::Token;
 use super::start::Leftover;
+use crate::error::Result;
+use crate::hooks;
 
 /// How long killed processes may take to go. One in uninterruptible sleep can take for ever.
 const DEATH: Duration = Duration::from_secs(10);
@@ -42,6 +44,11 @@ impl Monitor {
             self.container
                 .cgroup
                 .remove()
+                .err()
+                .map(|error| error.to_string()),
+        );
+        errors.extend(
+            self.poststop(&config.id)
                 .err()
                 .map(|error| error.to_string()),
         );
@@ -94,6 +101,22 @@ impl Monitor {
             self.poll.wait(&mut events, Some(5));
             for which in 0..2 {
                 self.pump(INIT, which);
+            }
+        }
+    }
+
+    /// Runs the hooks that the spec wants after the container is no more (config.md, poststop).
+    fn poststop(&self, id: &str) -> Result<()> {
+        let spec = &self.container.spec;
+        match spec
+            .hooks()
+            .as_ref()
+            .and_then(|hooks| hooks.poststop().as_deref())
+        {
+            None => Ok(()),
+            Some(all) => {
+                let state = hooks::state(spec, id, "stopped", None, &self.container.bundle);
+                hooks::run("poststop", Some(all), &state)
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -40,6 +41,7 @@ const MAX_CLIENTS: usize = 512;
 pub struct Container {
     pub pid: Pid,
     pub pidfd: OwnedFd,
+    pub bundle: PathBuf,
     pub spec: Spec,
     pub cgroup: Cgroup,
     pub paused: bool,

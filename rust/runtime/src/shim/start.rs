@@ -166,6 +166,7 @@ fn launch(
     let container = Container {
         pid: created.pid,
         pidfd: created.pidfd,
+        bundle: bundle.to_owned(),
         spec,
         cgroup: created.cgroup,
         paused: false,
