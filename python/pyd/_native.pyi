@@ -46,11 +46,11 @@ class Progress:
         """Bytes to come (0: unknown); set to `size` by the job that gets this object."""
     @property
     def done(self) -> int:
-        """Bytes (of the blob as stored) that the job has taken in, replayed ones of a resumed blob included."""
+        """Bytes (of the blob as stored) taken in so far, replayed ones of a resumed blob included."""
     @property
     def cancelled(self) -> bool: ...
     def cancel(self) -> None:
-        """The job raises Cancelled at its next chunk; what it wrote into `dest` is for the caller to remove."""
+        """The job raises Cancelled at its next chunk; its files in `dest` are for the caller to remove."""
 
 @final
 class UnpackedLayer:
@@ -163,7 +163,7 @@ def cgroup_pids(path: str) -> list[int]:
     """Pids (in this pid namespace) of all processes in the cgroup and below."""
 
 def cgroup_destroy(path: str) -> None:
-    """Kill everything in the cgroup (thawing it first) and remove it and its empty parent; missing is fine."""
+    """Kill everything in the cgroup (thawing it first), remove it and its empty parent. Missing is fine."""
 
 def network_forget(container_id: str) -> None:
     """Remove what a shim that was killed left of its container's network: firewall rules, host end of the

@@ -1,4 +1,4 @@
-"""The boundary to Rust for layers: values, errors, progress, Ctrl-C. Hostile archives: see rust/layers/tests."""
+"""The boundary to Rust for layers: values, errors, progress, Ctrl-C. For archives see rust/layers/tests."""
 
 from __future__ import annotations
 
