@@ -37,14 +37,9 @@ pub fn ensure(
         );
     }
     if !found.up {
-        let conf =
-            |family: &str, key: &str| format!("/proc/sys/net/{family}/conf/{}/{key}", bridge.name);
-        // Answers to a host process that called 127.0.0.1:<published port> come back to 127.0.0.1 through the bridge.
-        // What else comes for 127/8 through it is dropped by our own table (CVE-2020-8558).
-        write(&conf("ipv4", "route_localnet"), "1")?;
         // An IPv4 network must not give containers a link-local way to the host (CVE-2024-32473). A kernel without
         // IPv6 has no such file.
-        match write(&conf("ipv6", "disable_ipv6"), "1") {
+        match write(&conf("ipv6", &bridge.name, "disable_ipv6"), "1") {
             Err(error) if error.errno != libc::ENOENT => return Err(error),
             _ => {}
         }
@@ -101,14 +96,29 @@ pub fn remove(name: &str) -> Result<()> {
     nft::remove_table(name)
 }
 
-/// Docker turns this on as well; it is read first because writing it resets other settings of every interface.
+/// Let answers to a host process that called 127.0.0.1:<published port> come back to 127.0.0.1 through the bridge.
+///
+/// Only after our table is in place, which drops whatever else comes for 127/8 from there (CVE-2020-8558).
+pub fn admit_loopback(bridge: &str) -> Result<()> {
+    switch_on(&conf("ipv4", bridge, "route_localnet"))
+}
+
+/// Docker turns this on as well.
 fn enable_forwarding() -> Result<()> {
-    let path = "/proc/sys/net/ipv4/ip_forward";
+    switch_on("/proc/sys/net/ipv4/ip_forward")
+}
+
+/// Read first: writing ip_forward resets other settings of every interface.
+fn switch_on(path: &str) -> Result<()> {
     match fs::read(path) {
         Ok(value) if value.starts_with(b"1") => Ok(()),
         Ok(_) => write(path, "1"),
         Err(error) => Err(Error::io("read", path, &error)),
     }
+}
+
+fn conf(family: &str, link: &str, key: &str) -> String {
+    format!("/proc/sys/net/{family}/conf/{link}/{key}")
 }
 
 /// Write an existing file of /proc/sys.

@@ -33,20 +33,24 @@ pub fn setup(network: &Network, netns_pid: i32, container_id: &str) -> Result<Le
         true => None,
         false => Some(Proxy::new(listeners)?),
     };
+    // The rules before the links: no packet of a container passes a bridge that is not guarded.
+    let mut nat = guard(network);
     let mut kernel = Kernel::route()?;
     let index = bridge::ensure(&mut kernel, &network.bridge, network.mtu, &mut warnings)?;
     sandbox::connect(&mut kernel, network, index, netns_pid, container_id)?;
     // Last, so that a port answers only when there is somebody to answer.
-    let netfilter = match translate(network, container_id) {
-        Ok(kernel) => Some(kernel),
-        Err(error) => {
-            warnings.push(format!(
-                "no NAT on this host: containers reach this host only, and published ports go through a proxy that \
-                 hides the client's address: {error}"
-            ));
-            None
-        }
-    };
+    if let Ok(netfilter) = &mut nat
+        && let Err(error) = publish(netfilter, network, container_id)
+    {
+        nat = Err(error);
+    }
+    if let Err(error) = &nat {
+        warnings.push(format!(
+            "no NAT on this host: containers reach this host only, and published ports go through a proxy that hides \
+             the client's address: {error}"
+        ));
+    }
+    let netfilter = nat.ok();
     Ok(Lease {
         warnings,
         bridge: network.bridge.name.clone(),
@@ -57,12 +61,19 @@ pub fn setup(network: &Network, netns_pid: i32, container_id: &str) -> Result<Le
     })
 }
 
-fn translate(network: &Network, container_id: &str) -> Result<Kernel> {
-    let mut kernel = Kernel::netfilter()?;
-    nft::ensure_table(&mut kernel, &network.bridge)?;
-    nft::admit(&mut kernel, &network.bridge.name)?;
-    nft::publish(&mut kernel, network, container_id)?;
-    Ok(kernel)
+fn guard(network: &Network) -> Result<Kernel> {
+    let mut netfilter = Kernel::netfilter()?;
+    nft::ensure_table(&mut netfilter, &network.bridge)?;
+    nft::admit(&mut netfilter, &network.bridge.name)?;
+    Ok(netfilter)
+}
+
+fn publish(netfilter: &mut Kernel, network: &Network, container_id: &str) -> Result<()> {
+    if network.ports.is_empty() {
+        return Ok(());
+    }
+    bridge::admit_loopback(&network.bridge.name)?;
+    nft::publish(netfilter, network, container_id)
 }
 
 impl Lease {

@@ -74,7 +74,7 @@ fn a_container_cannot_reach_the_hosts_loopback() {
         return;
     }
     let one = Container::new(5);
-    let _lease = one.connect(&[]);
+    let _lease = one.connect(&[tcp(8080, 80)]);
     echo(TcpListener::bind("127.0.0.1:81").unwrap());
     let attack = || {
         std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();

@@ -5,11 +5,11 @@ use super::expression::{
 };
 use super::foreign;
 use super::transaction::{
-    DELTABLE, GETTABLE, NEWCHAIN, NEWRULE, NEWSET, NEWTABLE, Transaction, open, query,
+    DELTABLE, GETCHAIN, GETTABLE, NEWCHAIN, NEWRULE, NEWSET, NEWTABLE, Transaction, open, query,
 };
 use super::{MAP_ANY, MAP_ONE, table_name};
 use crate::error::Result;
-use crate::message::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use crate::message::{Attributes, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use crate::network::Bridge;
 use crate::socket::Kernel;
 
@@ -33,29 +33,44 @@ const INET_SERVICE: u32 = 13;
 /// Make the table of the bridge if there is none. Two that make it at once both succeed, and it is made once.
 pub fn ensure(kernel: &mut Kernel, bridge: &Bridge) -> Result<()> {
     let name = table_name(&bridge.name);
+    let subnet = subnet_chain(bridge);
     // Asked first: a transaction that fails waits for a grace period of RCU, milliseconds in which nobody is served.
-    let asked = query(kernel, GETTABLE, false, |a| a.put_name(1, &name), |_, _| {})?;
+    let named = |a: &mut Attributes<'_>| {
+        a.put_name(1, &name);
+        a.put_name(3, &subnet);
+    };
+    let asked = query(kernel, GETCHAIN, false, named, |_, _| {})?;
     match asked.first() {
         0 => return Ok(()),
         libc::ENOENT => {}
         _ => return asked.require_all("nft get table", &name),
     }
-    let mut table = Table {
-        name: &name,
-        transaction: Transaction::new(),
-    };
+    let mut table = Table::new(&name);
     let made = table
         .transaction
         .add(NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, |a| {
-            a.put_name(1, &name)
+            a.put_name(1, &name);
         });
     table.maps();
     table.chains(bridge);
+    table.masquerade(bridge, &subnet);
     let outcome = table.transaction.commit(kernel)?;
-    if outcome.errno(made) == libc::EEXIST {
-        return Ok(());
+    if outcome.errno(made) != libc::EEXIST {
+        return outcome.require_all("nft create table", &name);
     }
-    outcome.require_all("nft create table", &name)
+    // Another made it at the same time, or the bridge had another subnet until now.
+    let mut table = Table::new(&name);
+    let made = table.masquerade(bridge, &subnet);
+    let outcome = table.transaction.commit(kernel)?;
+    match outcome.errno(made) {
+        libc::EEXIST => Ok(()),
+        _ => outcome.require_all("nft add subnet to table", &name),
+    }
+}
+
+/// The chain of one subnet: it tells whether the table knows it.
+fn subnet_chain(bridge: &Bridge) -> String {
+    format!("masquerade-{}-{}", bridge.subnet(), bridge.prefix)
 }
 
 /// Remove the table of the bridge. None, or no nftables at all, is no error.
@@ -86,7 +101,14 @@ struct Table<'a> {
     transaction: Transaction,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
+    fn new(name: &'a str) -> Self {
+        Self {
+            name,
+            transaction: Transaction::new(),
+        }
+    }
+
     fn maps(&mut self) {
         let address_and_port = IPV4_ADDR << 6 | INET_SERVICE;
         self.map(
@@ -102,7 +124,6 @@ impl Table<'_> {
 
     fn chains(&mut self, bridge: &Bridge) {
         let link = bridge.name.as_str();
-        let (subnet, mask) = (bridge.subnet().to_bits(), bridge.mask());
         let (loopback, loopback_mask) = LOOPBACK;
 
         // route_localnet lets packets for 127/8 in from the bridge. Answers to the host's own calls still carry the
@@ -141,18 +162,6 @@ impl Table<'_> {
         });
 
         self.chain("postrouting", Some(("nat", POSTROUTING, SOURCE_NAT)));
-        self.rule("postrouting", |rule| {
-            rule.address_in(Side::Source, subnet, mask)
-                .not_out_interface(link)
-                .masquerade();
-        });
-        // A container that calls a published port of its own network: the answer must come back through here.
-        self.rule("postrouting", |rule| {
-            rule.address_in(Side::Source, subnet, mask)
-                .out_interface(link)
-                .status_has(CT_DNAT)
-                .masquerade();
-        });
         // The host that calls 127.0.0.1:<port>: no container could answer to that source.
         self.rule("postrouting", |rule| {
             rule.address_in(Side::Source, loopback, loopback_mask)
@@ -183,6 +192,26 @@ impl Table<'_> {
         });
     }
 
+    /// What leaves the subnet takes the address of the way out. Returns the request that makes the chain.
+    fn masquerade(&mut self, bridge: &Bridge, chain: &str) -> u32 {
+        let link = bridge.name.as_str();
+        let (subnet, mask) = (bridge.subnet().to_bits(), bridge.mask());
+        let made = self.chain(chain, Some(("nat", POSTROUTING, SOURCE_NAT)));
+        self.rule(chain, |rule| {
+            rule.address_in(Side::Source, subnet, mask)
+                .not_out_interface(link)
+                .masquerade();
+        });
+        // A container that calls a published port of its own network: the answer must come back through here.
+        self.rule(chain, |rule| {
+            rule.address_in(Side::Source, subnet, mask)
+                .out_interface(link)
+                .status_has(CT_DNAT)
+                .masquerade();
+        });
+        made
+    }
+
     fn map(&mut self, name: &str, id: u32, key_type: u32, key_length: u32, data_type: u32) {
         const NFT_SET_MAP: u32 = 8;
         let table = self.name;
@@ -198,20 +227,21 @@ impl Table<'_> {
         });
     }
 
-    fn chain(&mut self, name: &str, base: Option<(&str, u32, i32)>) {
+    fn chain(&mut self, name: &str, base: Option<(&str, u32, i32)>) -> u32 {
         let table = self.name;
-        self.transaction.add(NEWCHAIN, NLM_F_CREATE, |a| {
-            a.put_name(1, table);
-            a.put_name(3, name);
-            if let Some((kind, hook, priority)) = base {
-                a.nest(4, |a| {
-                    a.put_be32(1, hook);
-                    a.put_be32(2, priority as u32);
-                });
-                a.put_be32(5, ACCEPT as u32);
-                a.put_name(7, kind);
-            }
-        });
+        self.transaction
+            .add(NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, |a| {
+                a.put_name(1, table);
+                a.put_name(3, name);
+                if let Some((kind, hook, priority)) = base {
+                    a.nest(4, |a| {
+                        a.put_be32(1, hook);
+                        a.put_be32(2, priority as u32);
+                    });
+                    a.put_be32(5, ACCEPT as u32);
+                    a.put_name(7, kind);
+                }
+            })
     }
 
     fn rule(&mut self, chain: &str, fill: impl FnOnce(&mut Rule<'_, '_>)) {

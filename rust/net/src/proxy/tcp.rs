@@ -117,23 +117,25 @@ impl Direction {
             return Flow::Ended;
         }
         for _ in 0..ROUNDS {
-            let dry = self.end_seen
-                || self.held >= PIPE
-                || match self.fill(from) {
+            let mut dry = self.end_seen;
+            if !self.end_seen && self.held < PIPE {
+                match self.fill(from) {
                     Ok(0) => {
                         self.end_seen = true;
-                        true
+                        dry = true;
                     }
-                    Ok(_) => false,
-                    Err(ErrorKind::WouldBlock) => true,
+                    Ok(_) => {}
+                    // A pipe with something in it may have refused for want of slots, and the socket have more.
+                    Err(ErrorKind::WouldBlock) => dry = self.held == 0,
                     Err(_) => return Flow::Broken,
-                };
+                }
+            }
             match self.drain(to) {
                 Ok(()) => {}
                 Err(ErrorKind::WouldBlock) => return Flow::Waiting,
                 Err(_) => return Flow::Broken,
             }
-            if self.held == 0 && dry {
+            if dry {
                 // An idle connection costs two descriptors, not six.
                 self.pipe = None;
                 if !self.end_seen {

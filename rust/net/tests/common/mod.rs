@@ -164,7 +164,12 @@ pub fn served<T: Send + 'static>(
 ) -> T {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let client = thread::spawn(client);
+    let start = Instant::now();
     while !client.is_finished() {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "a proxied client hangs"
+        );
         if let Some(fd) = lease.poll_fd() {
             let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::from(10u8)).unwrap();
