@@ -31,7 +31,7 @@ def nothing_left(world: World) -> None:
         (("run", "--rm", "IMAGE", "no-such-program"), 127, "executable file not found in $PATH"),
         (("run", "--rm", "IMAGE", "/no/such/program"), 127, "no such file or directory"),
         (("run", "--rm", "IMAGE", "/etc/passwd"), 126, "permission denied"),
-        (("run", "--rm", "IMAGE", "/etc"), 126, "permission denied"),
+        (("run", "--rm", "IMAGE", "/etc"), 126, "is a directory"),
         (("run", "--rm", "-w", "/etc/passwd/x", "IMAGE", "true"), None, "not a directory"),
         (("run", "--rm", "--nonsense", "IMAGE", "true"), 125, "unknown flag: --nonsense"),
         (("run", "--rm"), None, "requires at least 1 argument"),

@@ -53,7 +53,7 @@ def test_ps_all_and_status(pair: tuple[str, str], pyd: Pyd) -> None:
         (("label=side=left",), "up"),
         (("label=side=left", "label=side=right"), ""),
         (("status=running", "status=exited"), "up down"),
-        (("name=-up",), "up"),
+        (("name=-up$",), "up"),
         (("ancestor=busybox",), "up down"),
         (("ancestor=nosuch",), ""),
     ],

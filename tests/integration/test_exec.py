@@ -48,7 +48,7 @@ def test_stdin(sleeper: str, pyd: Pyd) -> None:
 def test_terminal_and_resize(sleeper: str, pyd: Pyd) -> None:
     terminal = Terminal([*pyd.base, "exec", "-it", sleeper, "sh"], rows=30, columns=90)
     terminal.expect("#")
-    terminal.write("stty size; echo end\n")
+    terminal.write("stty size; echo e''nd\n")  # the echo of the command is not its output
     assert "30 90" in terminal.expect("end\r\n")
     terminal.write("exit 6\n")
     assert terminal.close() == 6

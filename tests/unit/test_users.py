@@ -39,7 +39,7 @@ odd:x::www
         ("4242", 4242, 0, (), "/"),
         ("4242:docker", 4242, 999, (), "/"),
         ("2147483647", 2147483647, 0, (), "/"),
-        ("1000", 7, 8, (), "/seven"),  # a name wins over a number, as in Docker
+        ("1000", 1000, 0, (), "/"),  # not the user whose name is "1000"
         ("007", 7, 8, (), "/seven"),
         (":wheel", 0, 10, (), "/root"),
     ],
@@ -54,7 +54,7 @@ def test_resolves_as_docker(spec: str, uid: int, gid: int, groups: tuple[int, ..
     [
         "4294967296", "2147483648", "-1", "18446744073709551616", "0x0", "+0", "٣", "٠", "1e0", "0.0", " 0", "0 ", "nosuch",
         "evil", "empty", "negative", "hex", "root:nosuch", "root:4294967296", "root:-1", "www:odd", "root:+0", ":",
-        "broken", "ro ot", "a\0b", "--", "²",
+        "broken", "ro ot", "a\0b", "--", "²", "0" * 11,
     ],
 )  # fmt: skip
 def test_refused_and_never_root(spec: str) -> None:

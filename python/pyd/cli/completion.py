@@ -97,7 +97,8 @@ def _objects(kind: str) -> list[str]:
 
     engine = Engine()
     if kind in ("containers", "running"):
-        return [row["Name"] for row in engine.containers.list(all=kind == "containers")]
+        rows = engine.containers.list(all=kind == "containers")
+        return [name.removeprefix("/") for row in rows for name in row["Names"]]
     if kind == "volumes":
         return [row["Name"] for row in engine.volumes.list()]
     if kind == "images":

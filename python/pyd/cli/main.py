@@ -78,6 +78,8 @@ TOP: dict[str, str] = {
     "doctor": "system",
     "completion": "completion",
 }
+# their exit status is the container's, so that errors of pyd itself are 125
+_STARTERS = ("pyd run", "pyd create", "pyd container run", "pyd container create")
 _GLOBALS = {
     "--data-root": "PYD_DATA_ROOT",
     "--run-root": "PYD_RUN_ROOT",
@@ -108,11 +110,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = parse(command, arguments, path)
         except HelpWanted:
             return _help(path.split()[1:])
+        except errors.NotSupported as error:
+            report(error, path)
+            return error.exit_code
         status = command.run(args)
         sys.stdout.flush()
         return status
     except UsageError as error:
-        prefix = "pyd: " if path.split()[-1] in ("run", "create") else ""
+        prefix = "pyd: " if path in _STARTERS else ""
         _say(f"{prefix}{error.message}\nSee '{path} --help'.", error.hint)
         return error.exit_code
     except errors.PydError as error:
@@ -193,9 +198,9 @@ def report(error: errors.PydError, path: str) -> int:
 
         traceback.print_exception(error)
     command = path.split()[-1]
-    starts = command in ("run", "create")
+    starts = path in _STARTERS
     _say(f"{'pyd: ' if starts else ''}Error response from daemon: {error.message}", error.hint)
-    if starts or isinstance(error, (errors.Cancelled, errors.NotSupported)):
+    if starts or isinstance(error, errors.Cancelled):
         return error.exit_code
     return error.exit_code if command == "exec" and isinstance(error, errors.StartError) else 1
 

@@ -34,7 +34,12 @@ CREATE: tuple[Option, ...] = (
     Option("init", BOOL, "Run a small init as PID 1 that reaps processes and forwards signals"),
     Option("stop-signal", TEXT, "Signal to stop the container"),
     Option("stop-timeout", INT, "Seconds to wait before it is killed, -1 = for ever"),
-    Option("rootfs", TEXT, "A directory instead of an image; DIR:O = with a throw-away upper layer", metavar="dir[:O]"),
+    Option(
+        "rootfs",
+        TEXT,
+        "A directory instead of an image; DIR:O = with a throw-away upper layer",
+        metavar="dir[:O]",
+    ),
     Option("pull", TEXT, "Pull the image: always, missing or never", default="missing"),
     Option("platform", TEXT, "Platform of the image, such as linux/arm64"),
     Option("quiet", BOOL, "No progress of a pull", short="q"),

@@ -66,7 +66,7 @@ def _texts(row: Mapping[str, Any], full: bool, engine: Engine | None) -> dict[st
         "Status": status(row),
         "State": row["State"],
         "Ports": ports_text(row["Ports"]),
-        "Names": row["Name"],
+        "Names": ",".join(name.removeprefix("/") for name in row["Names"]),
         "Labels": ",".join(f"{printable(k)}={printable(v)}" for k, v in sorted(row["Labels"].items())),
         "Mounts": ",".join(mount if full else _shorten(mount, 15) for mount in mounts),
         "Networks": ",".join(row["Networks"]),

@@ -135,9 +135,7 @@ class Engine:
         """The container, if it runs. `doing`: "pause", "exec in", for the message "Cannot … container"."""
         record = self.settled(name)
         if record.state not in ("running", "paused"):
-            raise Conflict(
-                f"cannot {doing} a non running container: {name}: Container {record.id} is not running"
-            )
+            raise Conflict(f"Cannot {doing} container: {name}: Container {record.id} is not running")
         return record
 
     def task(self, record: ContainerRecord) -> task.Task:

@@ -26,7 +26,7 @@ def list_containers(
 ) -> list[dict[str, Any]]:
     """Rows, newest first. `last`: that many, running or not. Without `all` only those that run.
 
-    Row: Id Name Image ImageID Command Created (RFC 3339) State ExitCode StartedAt FinishedAt Labels Mounts Networks
+    Row: Id Names Image ImageID Command Created (RFC 3339) State ExitCode StartedAt FinishedAt Labels Mounts Networks
     Ports.
     """
     filters = filters or {}
@@ -51,7 +51,7 @@ def row(record: ContainerRecord) -> dict[str, Any]:
     config = record.config
     return {
         "Id": record.id,
-        "Name": record.name,
+        "Names": [f"/{record.name}"],
         "Image": record.image_ref or record.image_id,
         "ImageID": record.image_id,
         "Command": " ".join([*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]),

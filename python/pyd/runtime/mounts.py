@@ -78,7 +78,7 @@ def parse_volume(text: str, driver: str = "") -> Mount:
     if len(parts) == 2 and not target.startswith("/") and source.startswith("/"):
         # "/data:ro": an anonymous volume with modes
         source, target, modes = "", source, target.split(",")
-    if source.startswith((".", "/")):
+    if source.startswith(("./", "/")) or source == ".":
         mount = _request("bind", os.path.abspath(source), check_target(target, text))
         mount.update(MakeSource=True, Recursive=True, Propagation="rprivate")
     else:

@@ -114,7 +114,7 @@ def build(spec: SpecInput) -> dict[str, Any]:
 def _arguments(config: Mapping[str, Any], host: Mapping[str, Any]) -> list[str]:
     arguments = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
     if host.get("Init"):
-        return [INIT, "--", *arguments]
+        return [INIT, "init", "--", *arguments]  # the runtime itself is mounted there: its own command "init"
     return arguments
 
 
@@ -137,9 +137,7 @@ def _mounts(spec: SpecInput, privileged: bool) -> list[dict[str, Any]]:
         target = mount["destination"]
         if target in own or ("/dev" in own and target.startswith("/dev/")):
             continue
-        if target == "/dev/mqueue" and host.get("IpcMode") == "host":
-            mount = {**_bind(target, target), "options": ["rbind", "nosuid", "noexec", "nodev"]}
-        elif target == "/dev/shm" and host.get("IpcMode") == "host":  # noqa: S108 - inside the container
+        if target == "/dev/shm" and host.get("IpcMode") == "host":  # noqa: S108 - inside the container
             mount = {**_bind(target, target), "options": ["rbind", "nosuid", "noexec", "nodev"]}
         elif target == "/dev/shm" and host.get("IpcMode") == "none":  # noqa: S108
             continue

@@ -124,6 +124,8 @@ def start_error(error: Mapping[str, Any]) -> errors.PydError:
         str(error.get("message") or "the container's monitor reported an error"),
         error.get("hint"),
     )
+    if error.get("exit_code") in (126, 127):
+        status = None  # the command itself is the cause, whatever else it may be called
     if status == 409:
         return errors.Conflict(message, hint)
     if status == 404:

@@ -1,8 +1,9 @@
 """Who the process runs as: Docker's forms of USER looked up in the container's own /etc/passwd and /etc/group.
 
-`name`, `uid`, `name:group`, `uid:gid` and mixtures. A name in the file wins over a number, as in Docker; a number is
-decimal ASCII digits below 2^31 and nothing else, so that nothing overflows to root ("4294967296", CVE-2024-40635) and
-no other notation is taken for one ("0x0", "+0", "٣").
+`name`, `uid`, `name:group`, `uid:gid` and mixtures. A number is decimal ASCII digits below 2^31 and nothing else,
+so that nothing overflows to root ("4294967296", CVE-2024-40635) and no other notation is taken for one ("0x0", "+0",
+"\u0663"). A number is that number even if the image's passwd has a user of that name: an entry "1000:x:0:0" must not
+turn 1000 into root (CVE-2016-3697; Docker looks for the name first).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def parse_id(text: str) -> int | None:
     digits = text[1:] if text.startswith("-") else text
     if not digits.isascii() or not digits.isdigit():
         return None
-    value = int(text)
+    # no uid has more digits than ten; int() of a million of them would take minutes
+    value = int(text) if len(digits) <= 10 else -1
     if not 0 <= value <= MAX_ID:
         raise InvalidArgument(f"uids and gids must be in range 0-{MAX_ID}: {text!r}")
     return value
@@ -52,9 +54,10 @@ def lookup(spec: str, passwd: str | None, group: str | None, add: Sequence[str] 
     users, groups = _entries(passwd, 6), _entries(group, 3)
     wanted = user_text or "0"
 
-    match = next((entry for entry in users if entry[0] == wanted), None)
-    number = parse_id(wanted) if match is None else None
-    if match is None and number is not None:
+    number = parse_id(wanted)
+    if number is None:
+        match = next((entry for entry in users if entry[0] == wanted), None)
+    else:
         match = next((entry for entry in users if _same(entry[2], number)), None)
     if match is not None:
         uid = _file_id(match[2], "passwd", wanted)
@@ -79,13 +82,13 @@ def lookup(spec: str, passwd: str | None, group: str | None, add: Sequence[str] 
 
 
 def _group_id(text: str, groups: list[list[str]]) -> int:
-    match = next((entry for entry in groups if entry[0] == text), None)
-    if match is not None:
-        return _file_id(match[2], "group", text)
     number = parse_id(text)
-    if number is None:
+    if number is not None:
+        return number
+    match = next((entry for entry in groups if entry[0] == text), None)
+    if match is None:
         raise _missing("group", text, "group")
-    return number
+    return _file_id(match[2], "group", text)
 
 
 def _entries(text: str | None, fields: int) -> list[list[str]]:
