@@ -14,7 +14,7 @@ use pyd_sys::clone::Spawned;
 use pyd_sys::{fdpass, pidfd};
 
 use crate::cgroup::Cgroup;
-use crate::devices::Devices;
+use crate::devices::{Devices, with_default_rules};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::launch::Launch;
@@ -22,7 +22,7 @@ use crate::mounts::Mounts;
 use crate::procfs::Procfs;
 use crate::rootfs::Rootfs;
 use crate::spawn::Namespaces;
-use crate::spec::{Hook, LinuxNamespaceType, Spec};
+use crate::spec::{Hook, LinuxNamespaceType, LinuxResources, Spec};
 use crate::sync::{self, Channel, Report, Step};
 use crate::{hooks, idmap, sysctl};
 
@@ -107,8 +107,11 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         gate: options.start_fifo.as_deref().map(open_gate).transpose()?,
         channel: &child,
     };
-    let cgroup = Cgroup::create(&cgroup_path(spec, &options.id), resources(spec))?;
-    let spawned = match namespaces.spawn(cgroup.init_fd(), &parent, &child, || init.run()) {
+    let cgroup = Cgroup::create(&cgroup_path(spec, &options.id), resources(spec).as_ref())?;
+    let spawned = match namespaces.spawn(cgroup.init_fd(), &parent, &child, || {
+        parent.close_copy();
+        init.run()
+    }) {
         Ok(spawned) => spawned,
         Err(error) => {
             let _ = cgroup.remove();
@@ -316,8 +319,14 @@ pub fn cgroup_path(spec: &Spec, id: &str) -> String {
     }
 }
 
-fn resources(spec: &Spec) -> Option<&crate::spec::LinuxResources> {
-    spec.linux().as_ref()?.resources().as_ref()
+/// The limits of the spec; device rules, where there are any, with those that every container needs.
+fn resources(spec: &Spec) -> Option<LinuxResources> {
+    let mut resources = spec.linux().as_ref()?.resources().clone()?;
+    if let Some(rules) = resources.devices().as_deref().filter(|rules| !rules.is_empty()) {
+        let all = with_default_rules(rules);
+        resources.set_devices(Some(all));
+    }
+    Some(resources)
 }
 
 fn open_gate(path: &Path) -> Result<OwnedFd> {

@@ -12,7 +12,7 @@ use pyd_sys::path::{make_directories, normal, open_without_links};
 
 use crate::error::{Error, Result};
 use crate::mounts::refuse_link;
-use crate::spec::{LinuxDeviceType, Spec};
+use crate::spec::{LinuxDeviceCgroup, LinuxDeviceType, Spec};
 
 /// Name, major, minor: character devices that every container has, mode 0666.
 const DEFAULT: [(&str, u64, u64); 6] = [
@@ -211,6 +211,32 @@ fn link(dev: BorrowedFd<'_>, target: &str, name: &str) -> Result<()> {
             e,
         )),
     }
+}
+
+/// The rules of the device controller that the nodes above need, after the spec's own (as runc adds them): its usual
+/// first rule denies everything.
+#[must_use]
+pub fn with_default_rules(rules: &[LinuxDeviceCgroup]) -> Vec<LinuxDeviceCgroup> {
+    let rule = |kind, major, minor, access: &str| {
+        let mut rule = LinuxDeviceCgroup::default();
+        rule.set_allow(true)
+            .set_typ(Some(kind))
+            .set_major(major)
+            .set_minor(minor)
+            .set_access(Some(access.to_owned()));
+        rule
+    };
+    let mut all = rules.to_vec();
+    // Making a node gives no access to it.
+    all.push(rule(LinuxDeviceType::C, None, None, "m"));
+    all.push(rule(LinuxDeviceType::B, None, None, "m"));
+    for (_, major, minor) in DEFAULT {
+        all.push(rule(LinuxDeviceType::C, Some(major as i64), Some(minor as i64), "rwm"));
+    }
+    // Slaves of pseudo terminals, and their multiplexer.
+    all.push(rule(LinuxDeviceType::C, Some(136), None, "rwm"));
+    all.push(rule(LinuxDeviceType::C, Some(5), Some(2), "rwm"));
+    all
 }
 
 /// The host's `/dev/null`, known to be that: what files are masked with. The container's own could have been

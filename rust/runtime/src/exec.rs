@@ -193,7 +193,10 @@ impl Entry<'_> {
         let pid_flag = CloneFlags::CLONE_NEWPID;
         let rest = self.target.flags - pid_flag;
         if !self.target.flags.contains(pid_flag) {
-            return self.fork(&into, || self.run(child, rest)).map_err(refused);
+            return self.fork(&into, || {
+                parent.close_copy();
+                self.run(child, rest)
+            }).map_err(refused);
         }
         // The pid namespace of children can be changed and changed back: one fork less than a process in between.
         let own = File::open("/proc/self/ns/pid").map_err(|e| {
@@ -206,7 +209,10 @@ impl Entry<'_> {
         })?;
         match setns(&self.target.pidfd, pid_flag) {
             Ok(()) => {
-                let spawned = self.fork(&into, || self.run(child, rest));
+                let spawned = self.fork(&into, || {
+                parent.close_copy();
+                self.run(child, rest)
+            });
                 setns(&own, pid_flag).map_err(|e| Error::os("exec", "setns back", e))?;
                 spawned.map_err(refused)
             }
@@ -219,7 +225,10 @@ impl Entry<'_> {
                     };
                     let made = self.enter(self.target.flags).and_then(|()| {
                         sibling
-                            .spawn(|| self.run(child, CloneFlags::empty()))
+                            .spawn(|| {
+                                parent.close_copy();
+                                self.run(child, CloneFlags::empty())
+                            })
                             .map_err(refused)
                     });
                     match made.and_then(|made| child.pid(made.pid.as_raw())) {
@@ -269,6 +278,7 @@ impl Entry<'_> {
     fn prepare(&self, channel: &Channel, flags: CloneFlags) -> Result<String> {
         let os = |op: &'static str| move |e: Errno| Error::os("exec", op, e);
         process::reset_signals();
+        self.launch.follow_parent()?;
         // In its cgroups before anything of the container can use memory or time through it.
         channel.wait(Step::Start, &mut None)?;
         self.enter(flags)?;

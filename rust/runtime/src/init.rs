@@ -61,6 +61,7 @@ impl Init<'_> {
     /// All steps before the start.
     fn prepare(&mut self) -> Result<String> {
         process::reset_signals();
+        self.launch.follow_parent()?;
         let mut done = None;
         let os = |op: &'static str| move |e: Errno| Error::os("namespaces", op, e);
         let owns = |kind| self.namespaces.has(kind);
@@ -77,6 +78,7 @@ impl Init<'_> {
                     os("setresuid")(e)
                         .hint("uidMappings and gidMappings must map id 0 of the container")
                 })?;
+            self.launch.follow_parent()?;
         }
         setsid().map_err(os("setsid"))?;
         match process::new_session_keyring() {

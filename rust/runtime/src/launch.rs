@@ -119,11 +119,19 @@ impl<'a> Launch<'a> {
                 ));
             }
         }
-        if self.die_with_parent {
-            // The change of credentials has cleared it (prctl(2)), so not earlier.
-            prctl::set_pdeathsig(Signal::SIGKILL).map_err(os("prctl(PR_SET_PDEATHSIG)"))?;
-        }
+        // The change of credentials has cleared it (prctl(2)).
+        self.follow_parent()?;
         command::find(process)
+    }
+
+    /// Asks for SIGKILL when the creating thread dies, if that is wanted. To be asked at the beginning, so that a
+    /// half-made container dies as well, and again after every change of credentials.
+    pub fn follow_parent(&self) -> Result<()> {
+        if self.die_with_parent {
+            prctl::set_pdeathsig(Signal::SIGKILL)
+                .map_err(|e| Error::os("process", "prctl(PR_SET_PDEATHSIG)", e))?;
+        }
+        Ok(())
     }
 
     /// Executes the command that `restrict` found. Returns only with an error.

@@ -61,6 +61,14 @@ pub fn channel() -> Result<(Channel, Channel)> {
 }
 
 impl Channel {
+    /// Child: closes its copy of the parent's end. With it open, a parent that was killed would never show as the
+    /// end of the conversation, and a half-made container would wait for ever with the shim's lock in its hands.
+    pub fn close_copy(&self) {
+        use std::os::fd::AsRawFd;
+        // The child ends in execve or _exit, so this value is never dropped there and nothing is closed twice.
+        let _ = nix::unistd::close(self.0.as_raw_fd());
+    }
+
     /// Parent: lets the child begin a step.
     pub fn allow(&self, step: Step) -> Result<()> {
         self.write(&[step as u8])
@@ -137,7 +145,8 @@ impl Channel {
         loop {
             match send(self.0.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL) {
                 Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => continue,
+                // Reset: the peer has ended with packets unread; the next call says EPIPE.
+                Err(Errno::EINTR | Errno::ECONNRESET) => continue,
                 Err(e) => {
                     return Err(Error::os(
                         "namespaces",
@@ -152,9 +161,8 @@ impl Channel {
     fn read(&self, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
         loop {
             match fdpass::receive(&self.0, buffer) {
-                // A peer that died with unread packets resets the connection: the same as its end.
-                Err(Errno::ECONNRESET) => return Ok((0, None)),
-                Err(Errno::EINTR) => continue,
+                // A peer that has ended with packets unread resets the connection once; what it sent comes after.
+                Err(Errno::EINTR | Errno::ECONNRESET) => continue,
                 other => return other.map_err(|e| Error::os("namespaces", "recvmsg", e)),
             }
         }
