@@ -30,7 +30,6 @@ from pyd.registry.settings import is_loopback
 from pyd.registry.transport import ATTEMPTS, Transport, is_temporary
 
 HUB_HOST = "registry-1.docker.io"
-CHUNK = 1 << 20
 _MAX_ERROR = 64 * 1024
 _ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
@@ -77,7 +76,7 @@ class Registry:
         raise AssertionError("unreachable")
 
     def blob(self, path: str, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
-        """The bytes from `offset` on, in chunks of about 1 MiB. A cut transfer goes on where it was cut.
+        """The bytes from `offset` on, in chunks of up to 1 MiB. A cut transfer goes on where it was cut.
 
         Never more than `blob.size` bytes in all; whether they are the right ones is for the reader to check.
         """
@@ -122,7 +121,7 @@ class Registry:
                 _check_range(response, offset, blob)
             _check_length(response, blob.size - offset + skip, blob)
             left = blob.size - offset
-            for chunk in response.iter_raw(CHUNK):
+            for chunk in self._transport.chunks(response):
                 fresh = chunk[skip:] if skip else chunk
                 skip = max(0, skip - len(chunk))
                 if len(fresh) > left:

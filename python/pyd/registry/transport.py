@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 
+import httpcore
 import httpx
 
 from pyd.errors import Cancelled, RegistryError, Unavailable, from_os_error
@@ -32,6 +33,8 @@ _LONGEST_PAUSE = 60.0  # a registry that wants more is told to the user instead
 _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _HOPS = 5
+CHUNK = 1 << 20
+_DIRECT = 4 << 20  # bytes from which on a body is read past httpx
 
 
 class Transport:
@@ -107,6 +110,39 @@ class Transport:
             if len(data) > limit:
                 raise RegistryError(f"{response.url.host} answers with more than {limit} bytes")
         return bytes(data)
+
+    def chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body as it comes, in chunks of up to 1 MiB.
+
+        A long one is read from the connection itself: httpx hands on 64 KiB at a time through four layers
+        and h11, which takes three times the CPU time (0.27 s instead of 0.09 s for 490 MB). The first chunk
+        comes from httpx and holds all that h11 has read ahead. The price is the connection: it is not used
+        again.
+        """
+        stream = response.extensions.get("network_stream")
+        length = response.headers.get("Content-Length", "")
+        if (
+            stream is None
+            or "Transfer-Encoding" in response.headers
+            or not (length.isascii() and length.isdigit())
+            or int(length[:18]) < _DIRECT
+        ):
+            yield from response.iter_raw()
+            return
+        left = int(length[:18])
+        body = response.iter_raw()  # kept: its end would close the connection
+        first = next(body, b"")
+        left -= len(first)
+        yield first
+        while left > 0:
+            try:
+                chunk = stream.read(min(left, CHUNK), timeout=_TIMEOUT.read)
+            except (httpcore.ReadError, httpcore.ReadTimeout) as error:
+                raise httpx.ReadError(str(error)) from error
+            if not chunk:
+                return
+            left -= len(chunk)
+            yield chunk
 
     def pause(self, attempt: int, response: httpx.Response | None = None) -> None:
         """Wait before the next attempt (0 was the first), as long as the registry asks for if it does."""
