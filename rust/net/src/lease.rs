@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::network::Network;
 use crate::proxy::Proxy;
 use crate::socket::Kernel;
-use crate::{bridge, nft, reserve, sandbox};
+use crate::{bridge, conntrack, nft, reserve, sandbox};
 
 /// Reserved host ports, NAT entries and forwarded connections of one container.
 #[derive(Debug)]
@@ -73,7 +73,9 @@ fn publish(netfilter: &mut Kernel, network: &Network, container_id: &str) -> Res
         return Ok(());
     }
     bridge::admit_loopback(&network.bridge.name)?;
-    nft::publish(netfilter, network, container_id)
+    nft::publish(netfilter, network, container_id)?;
+    conntrack::forget_flows(netfilter, &network.ports);
+    Ok(())
 }
 
 impl Lease {

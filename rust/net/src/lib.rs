@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bridge;
+mod conntrack;
 mod error;
 mod inspect;
 mod lease;

@@ -120,6 +120,36 @@ fn udp_is_published() {
 }
 
 #[test]
+fn a_steady_udp_client_follows_a_restart() {
+    if !new_host() {
+        return;
+    }
+    let outside = neighbour();
+    let published = [port(Proto::Udp, "0.0.0.0", 5353, 53)];
+    let client = outside.inside(|| std::net::UdpSocket::bind("10.9.0.2:4000").unwrap());
+    client.connect("10.9.0.1:5353").unwrap();
+    client
+        .set_read_timeout(Some(std::time::Duration::from_secs(2)))
+        .unwrap();
+    let one = Container::new(5);
+    let mut lease = one.connect(&published);
+    // The server ends with its container, and answered before: the flow is established.
+    let server = one.inside(|| std::net::UdpSocket::bind("0.0.0.0:53").unwrap());
+    let mut buffer = [0; 64];
+    client.send(b"hello").unwrap();
+    let (_, from) = server.recv_from(&mut buffer).unwrap();
+    server.send_to(b"hello", from).unwrap();
+    client.recv(&mut buffer).unwrap();
+    lease.teardown().unwrap();
+    drop((server, lease, one));
+    let two = Container::new(6);
+    two.echo_udp(53);
+    let _lease = two.connect(&published);
+    client.send(b"hello").unwrap();
+    assert!(client.recv(&mut buffer).is_ok());
+}
+
+#[test]
 fn the_proxy_moves_much_data_and_half_closes() {
     if !new_host() {
         return;
