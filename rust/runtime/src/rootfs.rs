@@ -183,6 +183,8 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
         Error::os("rootfs", "fsopen(overlay)", e)
             .hint("the kernel needs overlayfs (modprobe overlay)")
     })?;
+    // Only a name in the mount table.
+    let _ = context.set("source", "overlay");
     let explain = |op: &str, path: &Path, e: Errno| {
         let error = Error::at("rootfs", op, path, e);
         match context.complaint() {

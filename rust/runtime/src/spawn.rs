@@ -190,8 +190,9 @@ fn open_namespace(path: &Path, kind: LinuxNamespaceType) -> Result<OwnedFd> {
     match process::namespace_kind(file.as_fd()) {
         Ok(found) if found as u64 == spec::flag(kind) => Ok(file.into()),
         _ => Err(Error::invalid(format!(
-            "{} is not a {kind} namespace",
-            path.display()
+            "{} is not a {} namespace",
+            path.display(),
+            kind_name(spec::flag(kind))
         ))),
     }
 }
