@@ -76,7 +76,9 @@ def test_mistakes(words: tuple[str, ...], message: str) -> None:
     assert message in caught.value.message
 
 
-@pytest.mark.parametrize("flag", ["--restart=no", "--health-cmd=x", "--ip=1.2.3.4", "--network-alias=x", "--gpus=all"])
+@pytest.mark.parametrize(
+    "flag", ["--restart=no", "--health-cmd=x", "--ip=1.2.3.4", "--network-alias=x", "--gpus=all"]
+)
 def test_what_comes_later_says_so(flag: str) -> None:
     with pytest.raises(NotSupported, match="is not supported yet: "):
         read("run", flag, "x")
@@ -102,7 +104,23 @@ def test_every_command_has_a_table() -> None:
 
 
 def test_options_of_run() -> None:
-    args = read("run", "--entrypoint", "", "-m", "64m", "--cpus=.5", "-l", "a=b", "-l", "c", "-p", "80:80", "img", "cmd", "x")
+    args = read(
+        "run",
+        "--entrypoint",
+        "",
+        "-m",
+        "64m",
+        "--cpus=.5",
+        "-l",
+        "a=b",
+        "-l",
+        "c",
+        "-p",
+        "80:80",
+        "img",
+        "cmd",
+        "x",
+    )
     options = container_options(args)
     assert (options.image, options.command, options.entrypoint) == ("img", ("cmd", "x"), ())
     assert (options.memory, options.cpus, options.labels) == (64 << 20, 0.5, {"a": "b", "c": ""})

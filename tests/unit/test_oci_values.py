@@ -114,7 +114,10 @@ def test_a_manifest_is_not_also_an_index() -> None:
     ("data", "kind"),
     [
         (manifest(mediaType="application/vnd.oci.image.index.v1+json"), ""),
-        (manifest(mediaType="application/vnd.oci.image.manifest.v1+json"), "application/vnd.oci.image.index.v1+json"),
+        (
+            manifest(mediaType="application/vnd.oci.image.manifest.v1+json"),
+            "application/vnd.oci.image.index.v1+json",
+        ),
         (manifest(), "application/vnd.oci.image.index.v1+json"),
         (manifest(schemaVersion=3), ""),
         (manifest(config=None), ""),
@@ -161,7 +164,9 @@ def test_an_index_gives_the_platform_that_was_asked_for() -> None:
 
 
 def test_an_image_has_no_say_about_the_hosts_environment() -> None:
-    config = ImageConfig.parse(b'{"config":{"Env":["A=1","PATH","AWS_SECRET*","=x","B="]},"rootfs":{"diff_ids":[]}}')
+    config = ImageConfig.parse(
+        b'{"config":{"Env":["A=1","PATH","AWS_SECRET*","=x","B="]},"rootfs":{"diff_ids":[]}}'
+    )
     assert config.defaults.env == ("A=1", "B=")
 
 
