@@ -128,7 +128,9 @@ def pyd(world: World) -> Iterator[Pyd]:
     """The pyd command. Containers that a test leaves are removed after it; what stays even so fails that
     test.
     """
-    yield Pyd()
+    command = Pyd()
+    yield command
+    command.close()
     remove_containers(world)
     wait_until(lambda: not world.cgroups(), 5, f"cgroups left: {world.cgroups()}")
 

@@ -1,13 +1,15 @@
-"""What a container engine may leave behind, named: mounts, cgroups, namespaces, links, rules, processes,
+"""What a container engine may leave behind, named: mounts, cgroups, links, published ports, processes,
 files.
 
 `Snapshot.take` lists it, `Snapshot.leaked_since` names the difference. The bridge and the empty nftables
-table of the default network stay on purpose, as Docker's docker0 does, and are not counted.
+table of the default network stay on purpose, as Docker's docker0 does, and are not counted. A network
+namespace lives as long as a process, a mount or a link of it, so those three stand for it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,20 +25,18 @@ KEPT_LINKS = {"lo", "pyd0"}
 class Snapshot:
     mounts: frozenset[str]
     cgroups: frozenset[str]
-    network_namespaces: frozenset[str]
     links: frozenset[str]
-    nft_rules: frozenset[str]
+    published: frozenset[str]
     processes: frozenset[str]
     files: frozenset[str]
 
     @classmethod
     def take(cls, world: World) -> Snapshot:
         return cls(
-            mounts=frozenset(_mounts()),
+            mounts=frozenset(_mounts(world)),
             cgroups=frozenset(str(path) for path in world.cgroups()),
-            network_namespaces=frozenset(_network_namespaces()),
             links=frozenset(name for _, name in socket.if_nameindex() if name not in KEPT_LINKS),
-            nft_rules=frozenset(_nft_rules()),
+            published=frozenset(_nft_elements()),
             processes=frozenset(_processes(world)),
             files=frozenset(_files(world)),
         )
@@ -49,30 +49,24 @@ class Snapshot:
         return leaks
 
 
-def _mounts() -> list[str]:
-    table = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [f"{line.split()[4]} ({line.split(' - ')[1].split()[0]})" for line in table]
-
-
-def _network_namespaces() -> set[str]:
-    """Namespaces held by a process; one held by nothing but an open file would show in `processes`."""
-    found = set()
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            found.add(str((directory / "ns/net").readlink()))
-        except OSError:
-            continue
+def _mounts(world: World) -> list[str]:
+    """Mounts in this namespace that belong to the session: below its directory, or a namespace kept alive."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        place, kind = line.split()[4], line.split(" - ")[1].split()[0]
+        if kind == "nsfs" or str(world.directory) in line:
+            found.append(f"{place} ({kind})")
     return found
 
 
-def _nft_rules() -> list[str]:
+def _nft_elements() -> list[str]:
+    """Published ports are elements of maps; the maps and the chains around them stay."""
     nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin")
     if not nft or os.geteuid() != 0:
         return []
-    done = subprocess.run([nft, "--handle", "list", "ruleset"], capture_output=True, text=True, check=False)
-    # of a per-container rule, what names a port or an address in it; chains and the masquerading of the
-    # subnet stay
-    return [line.strip() for line in done.stdout.splitlines() if "dnat" in line or "dport" in line]
+    done = subprocess.run([nft, "list", "ruleset"], capture_output=True, text=True, check=False)
+    blocks = re.findall(r"elements = \{([^}]*)\}", done.stdout)
+    return [element.strip() for block in blocks for element in block.split(",")]
 
 
 def _processes(world: World) -> list[str]:

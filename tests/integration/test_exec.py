@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.command import Pyd, Terminal, wait_until
+from tests.support.command import Pyd, wait_until
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_stdin(sleeper: str, pyd: Pyd) -> None:
 
 
 def test_terminal_and_resize(sleeper: str, pyd: Pyd) -> None:
-    terminal = Terminal([*pyd.base, "exec", "-it", sleeper, "sh"], rows=30, columns=90)
+    terminal = pyd.terminal("exec", "-it", sleeper, "sh", rows=30, columns=90)
     terminal.expect("#")
     terminal.write("stty size; echo e''nd\n")  # the echo of the command is not its output
     assert "30 90" in terminal.expect("end\r\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import Pyd, Terminal, wait_until
+from tests.support.command import Pyd, wait_until
 
 
 def test_output_and_exit_status(busybox: str, pyd: Pyd) -> None:
@@ -111,7 +111,8 @@ def test_read_only(busybox: str, pyd: Pyd) -> None:
 
 def test_init_reaps_and_forwards(busybox: str, pyd: Pyd, name: str) -> None:
     pyd("run", "-d", "--init", "--name", name, busybox, "sleep", "1000")
-    assert "sleep" not in pyd("exec", name, "cat", "/proc/1/cmdline").stdout
+    assert "init" in pyd("exec", name, "cat", "/proc/1/cmdline").stdout
+    assert pyd("exec", name, "cat", "/proc/1/comm").out != "sleep"
     pyd("stop", "-t", "10", name)
     assert pyd.state(name)["ExitCode"] == 128 + signal.SIGTERM
 
@@ -131,7 +132,7 @@ def test_cidfile(busybox: str, pyd: Pyd, tmp_path: Path) -> None:
 
 
 def test_terminal(busybox: str, pyd: Pyd) -> None:
-    terminal = Terminal([*pyd.base, "run", "--rm", "-it", busybox, "sh"], rows=33, columns=77)
+    terminal = pyd.terminal("run", "--rm", "-it", busybox, "sh", rows=33, columns=77)
     terminal.expect("#")
     terminal.write("stty size; tty; echo T=$TERM\n")
     shown = terminal.expect("T=xterm")
@@ -142,7 +143,7 @@ def test_terminal(busybox: str, pyd: Pyd) -> None:
 
 
 def test_detach_keys_leave_it_running(busybox: str, pyd: Pyd, name: str) -> None:
-    terminal = Terminal([*pyd.base, "run", "-it", "--name", name, busybox, "sh"])
+    terminal = pyd.terminal("run", "-it", "--name", name, busybox, "sh")
     terminal.expect("#")
     terminal.write("\x10\x11")
     assert terminal.close() == 0

@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 from collections.abc import Callable
 
-from tests.support.command import Pyd, Terminal, wait_until
+from tests.support.command import Pyd, wait_until
 from tests.support.registry import free_port
 
 
@@ -97,7 +97,7 @@ def test_python_interactive(images: Callable[[str], str], pyd: Pyd) -> None:
     image = images("python")
     code = "import os, sys; print(os.getpid(), sys.stdin.read())"
     assert pyd("run", "--rm", "-i", image, "python3", "-c", code, input="piped").out == "1 piped"
-    terminal = Terminal([*pyd.base, "run", "--rm", "-it", image])
+    terminal = pyd.terminal("run", "--rm", "-it", image)
     terminal.expect(">>> ")
     terminal.write("6 * 7\n")
     terminal.expect("42")
@@ -108,7 +108,7 @@ def test_python_interactive(images: Callable[[str], str], pyd: Pyd) -> None:
 def test_exec_it_in_each(images: Callable[[str], str], pyd: Pyd) -> None:
     for image in ("nginx", "redis"):
         container = pyd("run", "-d", images(image)).out
-        terminal = Terminal([*pyd.base, "exec", "-it", container, "sh"])
+        terminal = pyd.terminal("exec", "-it", container, "sh")
         terminal.expect("# ")
         terminal.write("cat /proc/1/comm; echo e''nd\n")
         assert image.removesuffix("s") in terminal.expect("end")

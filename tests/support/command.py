@@ -58,6 +58,8 @@ class Pyd:
 
     def __init__(self) -> None:
         self.base = executable()
+        self._started: list[subprocess.Popen[str]] = []
+        self._terminals: list[Terminal] = []
 
     def __call__(
         self,
@@ -68,6 +70,7 @@ class Pyd:
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Result:
+        __tracebackhide__ = True
         words = tuple(str(arg) for arg in args)
         done = subprocess.run(
             [*self.base, *words],
@@ -93,7 +96,26 @@ class Pyd:
             "stderr": subprocess.PIPE,
             "text": True,
         } | options
-        return subprocess.Popen([*self.base, *(str(arg) for arg in args)], **options)
+        process: subprocess.Popen[str] = subprocess.Popen(
+            [*self.base, *(str(arg) for arg in args)], **options
+        )
+        self._started.append(process)
+        return process
+
+    def terminal(self, *args: object, rows: int = 24, columns: int = 80) -> Terminal:
+        """The command on a pseudo terminal."""
+        terminal = Terminal([*self.base, *(str(arg) for arg in args)], rows, columns)
+        self._terminals.append(terminal)
+        return terminal
+
+    def close(self) -> None:
+        """Ends what a test started and left, because it failed or because it did not care."""
+        for terminal in self._terminals:
+            terminal.end()
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
 
     def inspect(self, name: str) -> Any:
         return self("inspect", name).json()[0]
@@ -147,13 +169,17 @@ class Terminal:
         """
         try:
             code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        finally:
+            self.end()
+        return code
+
+    def end(self) -> None:
+        if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-            raise
-        finally:
+        if self.master >= 0:
             os.close(self.master)
-        return code
+            self.master = -1
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = 10, what: str = "") -> Any:

@@ -6,7 +6,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
-use std::process::{Command, exit};
+use std::process::{Command, Stdio, exit};
 use std::thread;
 use std::time::Duration;
 
@@ -166,7 +166,11 @@ fn fork_bomb(limit: u64) -> io::Result<()> {
     let mut children = Vec::new();
     let mut refused = String::from("nothing");
     for _ in 0..limit {
-        match Command::new(&program).args(["sleep", "60"]).spawn() {
+        match Command::new(&program)
+            .args(["sleep", "60"])
+            .stdout(Stdio::null())
+            .spawn()
+        {
             Ok(child) => children.push(child),
             Err(error) => {
                 refused = error.to_string();
