@@ -169,13 +169,21 @@ impl<'a> Removal<'a> {
         if self.stack.len() >= MAX_DEPTH && self.lift(parent, &name) {
             return;
         }
-        let opened = match open_directory(parent.as_fd(), &name) {
+        let open = || {
+            let directory = open_directory(parent.as_fd(), &name)?;
+            Ok((list(directory.as_fd())?, directory))
+        };
+        let opened = match open() {
             Err(Errno::EACCES) => {
-                unlock(parent, &name).and_then(|()| open_directory(parent.as_fd(), &name))
+                if !self.stack.is_empty() {
+                    // Without x on the parent nothing in it can be opened.
+                    let _ = unlock_pinned(parent);
+                }
+                unlock(parent, &name).and_then(|()| open())
             }
             other => other,
         };
-        match opened.and_then(|directory| Ok((list(directory.as_fd())?, directory))) {
+        match opened {
             Ok((left, directory)) => self.stack.push(Frame {
                 directory,
                 name,
@@ -228,7 +236,7 @@ impl<'a> Removal<'a> {
         match unlinkat(parent, name, flags) {
             Err(Errno::ENOENT) => Ok(()),
             Err(errno @ (Errno::EPERM | Errno::EACCES)) => {
-                if release(parent, name) {
+                if release(parent, name, !self.stack.is_empty()) {
                     unlinkat(parent, name, flags)
                 } else {
                     Err(errno)
@@ -269,16 +277,18 @@ fn unlock_pinned(directory: &OwnedFd) -> nix::Result<()> {
 }
 
 /// Why may a name not be unlinked? The directory or the file is immutable, or the directory is not writable for its
-/// owner. Says whether trying again makes sense.
-fn release(parent: &OwnedFd, name: &[u8]) -> bool {
-    let mut changed = unlock_pinned(parent).is_ok();
+/// owner. Says whether trying again makes sense. `inside`: the directory is part of what is removed, so it may be
+/// changed.
+fn release(parent: &OwnedFd, name: &[u8], inside: bool) -> bool {
+    let mut changed = inside && unlock_pinned(parent).is_ok();
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    for name in [&b"."[..], name] {
+    let names = [&b"."[..], name];
+    for name in &names[usize::from(!inside)..] {
         // Devices and FIFOs have no such flags, and opening a device may do something: look first.
         let is_plain =
-            nix::sys::stat::fstatat(parent, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
+            nix::sys::stat::fstatat(parent, *name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| matches!(stat.st_mode & 0o170_000, 0o100_000 | 0o040_000));
-        if is_plain && let Ok(file) = openat(parent, name, flags, Mode::empty()) {
+        if is_plain && let Ok(file) = openat(parent, *name, flags, Mode::empty()) {
             changed |= clear_immutable(file.as_fd()).unwrap_or(false);
         }
     }

@@ -143,7 +143,6 @@ fn damaged_archives() {
     let before = (picture(&out), picture(&below));
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let seeds = seeds();
-    let started = Instant::now();
     let (mut good, mut bad) = (0, 0);
     for round in 0..3000 {
         let mut layer = mutate(&seeds[round % seeds.len()], &mut random);
@@ -160,7 +159,7 @@ fn damaged_archives() {
         let result = unpack_blob(&blob, &dest, "", None, &Arc::<Progress>::default())
             .and_then(|layer| settle_layer(&layer.unsettled, &dest, std::slice::from_ref(&below)));
         assert!(
-            begun.elapsed() < Duration::from_secs(5),
+            begun.elapsed() < Duration::from_secs(10),
             "round {round} took {:?}",
             begun.elapsed()
         );
@@ -184,5 +183,4 @@ fn damaged_archives() {
         good > 300 && bad > 300,
         "{good} good and {bad} bad: the mutations are too weak or too strong"
     );
-    assert!(started.elapsed() < Duration::from_secs(60));
 }

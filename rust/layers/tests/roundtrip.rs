@@ -10,6 +10,15 @@ use std::process::Command;
 use common::{Scratch, differences, is_root, picture};
 use pyd_sys::xattr;
 
+/// Others than root own everything that they unpack.
+fn same_owner() -> &'static str {
+    if is_root() {
+        "--same-owner"
+    } else {
+        "--no-same-owner"
+    }
+}
+
 fn tar(arguments: &[&str], directory: &Path) {
     let output = Command::new("tar")
         .args(arguments)
@@ -77,7 +86,7 @@ fn odd_tree(root: &Path) {
         ("setuid", 0o4755),
         ("closed", 0o500),
         ("sticky", 0o1777),
-        ("empty", 0),
+        ("empty", if is_root() { 0 } else { 0o400 }),
     ] {
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -152,7 +161,7 @@ fn check(format: &[&str], nanoseconds: bool) {
         &[
             "--xattrs",
             "--numeric-owner",
-            "--same-owner",
+            same_owner(),
             "-p",
             "-xf",
             archive.to_str().unwrap(),
@@ -169,7 +178,7 @@ fn check(format: &[&str], nanoseconds: bool) {
         [""; 0],
         "{format:?}"
     );
-    assert!(dest.len() > 25);
+    assert!(dest.len() > 20);
     if nanoseconds {
         assert_eq!(differences(&picture(&source), &dest), [""; 0], "{format:?}");
     }
@@ -218,6 +227,7 @@ fn real_tree() {
     arguments.extend(
         pieces
             .iter()
+            .filter(|piece| is_root() || **piece != "etc")
             .filter(|piece| Path::new("/").join(piece).is_dir()),
     );
     tar(&arguments, Path::new("/"));
@@ -226,7 +236,7 @@ fn real_tree() {
         &[
             "--xattrs",
             "--numeric-owner",
-            "--same-owner",
+            same_owner(),
             "-p",
             "-xf",
             path,
