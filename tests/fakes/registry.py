@@ -176,16 +176,20 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(200, data)
 
-    def answer(self, status: int, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def answer(self, status: int, data: bytes, headers: Mapping[str, str] | None = None) -> bool:
+        """Always True, so that a fault can be one expression."""
         sent = {"Content-Length": str(len(data)), **(headers or {})}
         self.send_response(status)
         for name, value in sent.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+        return True
 
-    def error(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
-        self.answer(status, json.dumps({"errors": [{"code": code, "message": "no"}]}).encode(), headers)
+    def error(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> bool:
+        return self.answer(
+            status, json.dumps({"errors": [{"code": code, "message": "no"}]}).encode(), headers
+        )
 
     def cut(self) -> None:
         """End the connection here."""

@@ -279,9 +279,7 @@ def test_a_registry_that_is_busy_is_asked_again(status: int, store: Store, regis
 
 def test_a_long_retry_after_is_told_and_not_waited_for(store: Store, registry: FakeRegistry) -> None:
     registry.faults.append(
-        lambda handler: (
-            "manifests" in handler.path and handler.error(429, "X", {"Retry-After": "9999"}) is None
-        )
+        lambda handler: "manifests" in handler.path and handler.error(429, "X", {"Retry-After": "9999"})
     )
     with pytest.raises(Unavailable, match="asks to wait 9999 seconds"):
         pull(store, registry)
@@ -371,7 +369,7 @@ def test_redirects_lead_nowhere_strange(target: str, store: Store, registry: Fak
     registry.faults.append(
         lambda handler: (
             ("/blobs/" in handler.path or "loop" in handler.path)
-            and handler.answer(302, b"", {"Location": target}) is None
+            and handler.answer(302, b"", {"Location": target})
         )
     )
     with pytest.raises(PydError):
@@ -411,11 +409,9 @@ def test_what_is_not_there_is_said_in_dockers_words(
 def test_a_registry_that_wants_a_login(store: Store, registry: FakeRegistry) -> None:
     registry.users, registry.anonymous = {"a": "b"}, True
     registry.faults.append(
-        lambda handler: "/manifests/" in handler.path and handler.error(401, "UNAUTHORIZED") is None
+        lambda handler: "/manifests/" in handler.path and handler.error(401, "UNAUTHORIZED")
     )
-    with pytest.raises(
-        Unauthorized, match="pull access denied for .*/a/b, repository does not exist or may require"
-    ):
+    with pytest.raises(Unauthorized, match=r"pull access denied for .*/a/b, repository does not"):
         pull(store, registry)
 
 

@@ -171,7 +171,8 @@ from pyd.paths import Paths
 from pyd.store import ContainerRecord, Store
 store = Store(Paths(sys.argv[1], sys.argv[2]))
 for number in range(25):
-    store.containers.insert(ContainerRecord(f"{int(sys.argv[3]):032x}{number:032x}", f"{sys.argv[3]}-{number}"))
+    one = f"{int(sys.argv[3]):032x}{number:032x}"
+    store.containers.insert(ContainerRecord(one, f"{sys.argv[3]}-{number}"))
     print(number, flush=True)
 """
 
