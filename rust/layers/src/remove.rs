@@ -2,6 +2,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Mutex;
 
 use nix::errno::Errno;
@@ -116,7 +117,7 @@ struct Removal<'a> {
 
 /// A directory whose content is being removed.
 struct Frame {
-    directory: OwnedFd,
+    directory: Rc<OwnedFd>,
     name: Vec<u8>,
     left: Vec<Listed>,
 }
@@ -145,10 +146,7 @@ impl<'a> Removal<'a> {
                 self.ascend(parent);
                 continue;
             };
-            let directory = match frame.directory.try_clone() {
-                Ok(directory) => directory,
-                Err(error) => return Err(Error::io("dup", self.path, &error)),
-            };
+            let directory = Rc::clone(&frame.directory);
             let is_directory = entry.is_directory
                 || match self.unlink(&directory, &entry.name, UnlinkatFlags::NoRemoveDir) {
                     Ok(()) => false,
@@ -171,7 +169,7 @@ impl<'a> Removal<'a> {
         }
         let open = || {
             let directory = open_directory(parent.as_fd(), &name)?;
-            Ok((list(directory.as_fd())?, directory))
+            Ok((list(directory.as_fd())?, Rc::new(directory)))
         };
         let opened = match open() {
             Err(Errno::EACCES) => {
@@ -203,7 +201,7 @@ impl<'a> Removal<'a> {
         // A name that the tree may have as well must not be replaced: rename does not replace a directory that is
         // not empty, and an empty one is no loss here.
         let target = format!(".pyd-removed-{}", self.moved).into_bytes();
-        if renameat(parent, name, &top.directory, target.as_slice()).is_err() {
+        if renameat(parent, name, &*top.directory, target.as_slice()).is_err() {
             return false;
         }
         top.left.push(Listed {
@@ -217,13 +215,10 @@ impl<'a> Removal<'a> {
         let Some(frame) = self.stack.pop() else {
             return;
         };
-        let parent = match self.stack.last() {
-            Some(above) => above.directory.try_clone(),
-            None => outside.try_clone(),
+        let result = match self.stack.last() {
+            Some(above) => self.unlink(&above.directory, &frame.name, UnlinkatFlags::RemoveDir),
+            None => self.unlink(outside, &frame.name, UnlinkatFlags::RemoveDir),
         };
-        let result = parent
-            .map_err(|_| Errno::EMFILE)
-            .and_then(|parent| self.unlink(&parent, &frame.name, UnlinkatFlags::RemoveDir));
         if let Err(errno) = result {
             // ENOTEMPTY after a failure inside says nothing new.
             if self.first_error.is_none() || errno != Errno::ENOTEMPTY {
