@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -118,7 +119,8 @@ def busybox_tree(root: Path) -> None:
     (root / "root").chmod(0o700)
     shutil.copy(source, root / "bin" / "busybox")
     (root / "bin" / "busybox").chmod(0o755)
-    for applet in os.popen(f"{source} --list").read().split():
+    applets = subprocess.run([str(source), "--list"], capture_output=True, text=True, check=True).stdout
+    for applet in applets.split():
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
     (root / "etc/passwd").write_text(

@@ -108,8 +108,8 @@ def test_published_port_from_another_container(busybox: str, pyd: Pyd, name: str
     pyd("run", "-d", "--name", name, "-p", f"{port}:80", busybox, "httpd", "-f", "-p", "80", "-h", "/etc")
     gateway = pyd.inspect(name)["NetworkSettings"]["Gateway"]
     url = f"http://{gateway}:{port}/group"
-    assert "www-data" in pyd("run", "--rm", busybox, "wget", "-q", "-T", "5", "-O", "-", url).stdout
-    assert "www-data" in pyd("exec", name, "wget", "-q", "-T", "5", "-O", "-", url).stdout
+    assert "www-data" in pyd("run", "--rm", busybox, "timeout", "5", "wget", "-q", "-O", "-", url).stdout
+    assert "www-data" in pyd("exec", name, "timeout", "5", "wget", "-q", "-O", "-", url).stdout
 
 
 def test_port_on_one_address_only(busybox: str, pyd: Pyd, name: str) -> None:
@@ -160,9 +160,10 @@ def test_port_range(busybox: str, pyd: Pyd, name: str) -> None:
     assert {f"{80 + n}/tcp -> 0.0.0.0:{first + n}" for n in range(3)} <= set(shown)
 
 
-def test_udp(busybox: str, pyd: Pyd, name: str) -> None:
+def test_udp(payload: Path, busybox: str, pyd: Pyd, name: str) -> None:
     port = free_port()
-    pyd("run", "-d", "--name", name, "-p", f"{port}:7/udp", busybox, "nc", "-u", "-l", "-p", "7", "-e", "cat")
+    mount = f"{payload}:/payload:ro"
+    pyd("run", "-d", "--name", name, "-p", f"{port}:7/udp", "-v", mount, busybox, "/payload", "echo-udp", "7")
 
     def echoed() -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -272,25 +272,27 @@ class Shims:
         self.rootfs = make_rootfs(directory / "rootfs")
         self.started: list[subprocess.Popen[bytes]] = []
         self.sockets: list[socket.socket] = []
-        self.count = 0
+        self.last = directory
 
-    def __call__(
+    def __call__(self, *args: str, attach: bool = True, **options: Any) -> Shim:
+        """Starts `args`; ShimError when that fails. The options are those of `prepare`."""
+        return self.spawn(self.prepare(*args, **options), attach)
+
+    def prepare(
         self,
         *args: str,
-        attach: bool = True,
         stdin: bool = False,
         once: bool = True,
         log: dict[str, Any] | None = None,
         edit: Any = None,
         shim_json: dict[str, Any] | None = None,
         **options: Any,
-    ) -> Shim:
-        """Starts `args`; ShimError when that fails. `edit` may change the OCI spec before it is written."""
-        self.count += 1
-        directory = self.directory / str(self.count)
+    ) -> Path:
+        """The directory of a container, named by its id. `edit` may change the OCI spec before it is written."""
+        identity = secrets.token_hex(32)
+        directory = self.last = self.directory / identity
         run = directory / "run"
         run.mkdir(parents=True)
-        identity = secrets.token_hex(32)
         config = spec(self.rootfs, f"{self.cgroup_parent}/{identity}", args=args, **options)
         if edit:
             edit(config)
@@ -305,7 +307,7 @@ class Shims:
             "network": None,
         }
         (run / "shim.json").write_text(json.dumps(monitor | (shim_json or {})))
-        return self.spawn(directory, attach)
+        return directory
 
     def spawn(self, directory: Path, attach: bool = False) -> Shim:
         ours, theirs = socket.socketpair()

@@ -56,7 +56,7 @@ def test_command_that_cannot_run(shims: Shims, command: str, code: int, message:
     error = raised.value.error
     assert error["exit_code"] == code
     assert message in error["message"]
-    directory = shims.directory / str(shims.count)
+    directory = shims.last
     assert not (directory / "exit.json").exists()
     assert not (directory / "run/shim.sock").exists()
     assert world.cgroups() == []
@@ -68,7 +68,7 @@ def test_bad_documents(shims: Shims) -> None:
     with pytest.raises(ShimError) as raised:
         shims("true", log={"path": "/proc/nowhere/log"})
     assert raised.value.error["stage"] == "log"
-    directory = shims.directory / str(shims.count)
+    directory = shims.last
     (directory / "run/config.json").write_text("{")
     with pytest.raises(ShimError) as raised:
         shims.spawn(directory)

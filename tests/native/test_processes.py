@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -13,6 +15,7 @@ from tests.native.shim import (
     Shims,
     host_pid,
     is_running,
+    runtime,
     script,
     wait_gone,
 )
@@ -116,3 +119,23 @@ def test_orphans_are_reaped_and_the_rest_is_killed(shims: Shims, world: World) -
     assert not is_running(int(out))
     assert shim.wait()["error"] == ""
     assert world.cgroups() == []
+
+
+def test_monitor_killed_at_any_moment_of_a_start(shims: Shims, world: World) -> None:
+    """From the first instruction on, nothing outlives the monitor and nothing but its own death frees its lock."""
+    for step in range(40):
+        bundle = shims.prepare("/bin/sh", "-c", "sleep 100 & sleep 100")
+        child = subprocess.Popen(
+            [runtime(), "shim", "--bundle", str(bundle / "run")], stdin=subprocess.DEVNULL, env={}
+        )
+        time.sleep(step * 0.0003)
+        child.kill()
+        child.wait()
+        groups = [path / "cgroup.procs" for path in world.cgroups() if path.name == bundle.name]
+        wait_until(lambda groups=groups: not any(g.read_text() for g in groups), 1)  # type: ignore[misc]
+        lock = bundle / "run/shim.lock"
+        if lock.exists():
+            with lock.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for path in reversed(world.cgroups()):
+            path.rmdir()

@@ -5,13 +5,13 @@
 use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio, exit};
 use std::thread;
 use std::time::Duration;
 
 const USAGE: &str = "usage: payload print-hostname|cat PATH...|write PATH TEXT|ls PATH|mounts|caps|fds|cwd|ids|env|\
-    exit N|sleep S|spam BYTES|oom|listen PORT|fork-bomb N|spin S|echo";
+    exit N|sleep S|spam BYTES|oom|listen PORT|echo-udp PORT|fork-bomb N|spin S|echo";
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -40,6 +40,7 @@ fn main() {
         Some("spam") => spam(number(rest, 0)),
         Some("oom") => oom(),
         Some("listen") => listen(number(rest, 0) as u16),
+        Some("echo-udp") => echo_udp(number(rest, 0) as u16),
         Some("fork-bomb") => fork_bomb(number(rest, 0)),
         Some("spin") => spin(number(rest, 0)),
         Some("echo") => io::copy(&mut io::stdin(), &mut io::stdout()).map(drop),
@@ -158,6 +159,17 @@ fn listen(port: u16) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Sends every datagram back to where it came from.
+fn echo_udp(port: u16) -> io::Result<()> {
+    let socket = UdpSocket::bind(("0.0.0.0", port))?;
+    println!("listening on {port}");
+    let mut datagram = [0u8; 65536];
+    loop {
+        let (length, peer) = socket.recv_from(&mut datagram)?;
+        socket.send_to(&datagram[..length], peer)?;
+    }
 }
 
 /// Starts children until the kernel refuses or `limit` is reached, and prints how many there were.
