@@ -63,7 +63,8 @@ def test_references_are_read_as_docker_reads_them(text: str, canonical: str, fam
     "text",
     ["", ":", "a:", ":b", "a::b", "A", "a/B", "-a", "a-", "a//b",
      "/a", "a/", "a b", "a@sha256:x", HEX,
-     "a..b", "a___b", f"a:{'t' * 129}", "a" * 300, "a\n", "a:b/c:d:e", "../a", "host:port/x", "ä", "a@" + GOOD + "@" + GOOD],
+     "a..b", "a___b", f"a:{'t' * 129}", "a" * 300, "a\n", "a:b/c:d:e", "../a",
+     "host:port/x", "ä", "a@" + GOOD + "@" + GOOD],
 )  # fmt: skip
 def test_other_references_are_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):

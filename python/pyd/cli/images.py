@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -171,8 +170,8 @@ _HISTORY = {
 
 
 def _history(args: Args) -> int:
+    from pyd.cli.human import printable
     from pyd.cli.table import age, print_rows
-    from pyd.engine.image_views import printable
     from pyd.sizes import decimal_size
 
     with _engine() as engine:
@@ -202,6 +201,7 @@ def _history(args: Args) -> int:
 
 
 def _inspect(args: Args) -> int:
+    from pyd.cli.human import print_documents
     from pyd.cli.main import report
 
     found, status = [], 0
@@ -212,40 +212,23 @@ def _inspect(args: Args) -> int:
             except errors.PydError as error:
                 report(error, args.path)
                 status = 1
-    format = args.text("format")
-    if format and format != "json":
-        from pyd.cli.table import unescape
-        from pyd.cli.template import Template
-
-        template = Template(unescape(format))
-        for image in found:
-            print(template.render(image))
-    elif format:
-        for image in found:
-            print(json.dumps(image, ensure_ascii=False, separators=(",", ":")))
-    else:
-        print(json.dumps(found, indent=4, ensure_ascii=False))
+    print_documents(found, args.text("format"))
     return status
 
 
 def _prune(args: Args) -> int:
+    from pyd.cli.human import confirmed
     from pyd.sizes import decimal_size
 
     everything = args.flag("all")
-    if not args.flag("force"):
-        what = (
-            "all images without at least one container associated to them"
-            if everything
-            else "all dangling images"
-        )
-        print(
-            f"WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ",
-            end="",
-            flush=True,
-        )
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            print("Total reclaimed space: 0B")
-            return 0
+    what = (
+        "all images without at least one container associated to them"
+        if everything
+        else "all dangling images"
+    )
+    if not confirmed(f"This will remove {what}.", args.flag("force")):
+        print("Total reclaimed space: 0B")
+        return 0
     with _engine() as engine:
         lines, freed = engine.images.prune(everything=everything, filters=args.all("filter"))
     if lines:

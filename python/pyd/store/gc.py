@@ -23,13 +23,14 @@ def ingest_lock(store: Store) -> str:
     return f"{store.paths.run_root}/locks/ingest"
 
 
-def collect(store: Store) -> None:
+def collect(store: Store, *, keep_partials: bool = True) -> None:
     fd = try_acquire(ingest_lock(store))
     if fd is not None:
         try:
+            # partials first: on a full disk the database has no room for a transaction either
+            _collect_partials(store, _KEEP_PARTIAL if keep_partials else 0)
             _collect_snapshots(store)
             _collect_blobs(store)
-            _collect_partials(store)
         finally:
             os.close(fd)
     store.trash.sweep()
@@ -54,8 +55,8 @@ def _collect_blobs(store: Store) -> None:
             store.trash.take(f"{store.paths.content}/{name}")
 
 
-def _collect_partials(store: Store) -> None:
-    oldest = time.time() - _KEEP_PARTIAL
+def _collect_partials(store: Store, keep: float) -> None:
+    oldest = time.time() - keep
     for name in _names(store.paths.ingest):
         path = f"{store.paths.ingest}/{name}"
         try:

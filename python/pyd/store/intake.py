@@ -14,20 +14,21 @@ then the renames, then their directory, then the rows: whoever is killed before 
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pyd import _native
-from pyd.errors import Cancelled, CorruptData, from_os_error
+from pyd.errors import Cancelled, CorruptData, KernelError, PydError, from_os_error
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.digest import Digest, chain_ids
 from pyd.store.content import fsync_dir
-from pyd.store.gc import ingest_lock
+from pyd.store.gc import collect, ingest_lock
 from pyd.store.images import NewImage
 from pyd.store.locks import acquire, exclusive
 from pyd.store.records import now
@@ -113,12 +114,25 @@ def take_in(
 
 @contextmanager
 def fetching(store: Store) -> Iterator[None]:
-    """Keep the collector away while blobs are stored that no image refers to yet."""
+    """Keep the collector away while blobs are stored that no image refers to yet.
+
+    What was fetched before a failure stays for the next try, unless the disk is full.
+    """
     fd = acquire(ingest_lock(store), shared=True)
+    is_full = False
     try:
         yield
+    except KernelError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise
     finally:
         os.close(fd)
+        store.trash.sweep()
+        if is_full:
+            with suppress(
+                PydError
+            ):  # the disk may still be too full; what the caller learns is the first error
+                collect(store, keep_partials=False)
 
 
 @contextmanager
