@@ -1,7 +1,7 @@
 //! What the command line remembers of a container between two calls: `<root>/<id>/`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -131,7 +131,8 @@ impl Entry {
         fs::remove_file(&path).map_err(|e| io("unlink", &path, &e))
     }
 
-    /// Writes the record, whole or not at all, and keeps the spec as it was used.
+    /// Writes the record, once, and keeps the spec as it was used. Readers wait for the lock; a record that a crash
+    /// has cut off does not parse, and is then one of a creation that did not finish.
     pub fn save(&self, record: &Record, spec: &Spec) -> Result<()> {
         let encode = |e: serde_json::Error| Error::new("state", e.to_string());
         self.put("config.json", &serde_json::to_vec(spec).map_err(encode)?)?;
@@ -139,16 +140,10 @@ impl Entry {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.directory.join(format!("{name}.new"));
+        let path = self.directory.join(name);
         let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path);
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
         file.and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| fs::rename(&path, self.directory.join(name)))
             .map_err(|e| io("write", &path, &e))
     }
 
@@ -159,8 +154,10 @@ impl Entry {
             io("read", &path, &e)
                 .hint("the container was not created completely: delete --force it")
         })?;
-        serde_json::from_slice(&bytes)
-            .map_err(|e| Error::new("state", format!("{}: {e}", path.display())))
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Error::new("state", format!("{}: {e}", path.display()))
+                .hint("the container was not created completely: delete --force it")
+        })
     }
 
     /// The spec that the container was made from.
@@ -205,7 +202,10 @@ pub fn list(root: &Path) -> Vec<String> {
 /// Start time of a process that is alive (not a zombie), in clock ticks since boot.
 #[must_use]
 pub fn start_time(pid: Pid) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // One read: procfs has no size to allocate by.
+    let mut text = [0u8; 1024];
+    let n = File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut text)).ok()?;
+    let stat = String::from_utf8_lossy(&text[..n]);
     // The name in parentheses may hold anything, so from its last one.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
