@@ -288,7 +288,7 @@ class Shims:
         shim_json: dict[str, Any] | None = None,
         **options: Any,
     ) -> Path:
-        """The directory of a container, named by its id. `edit` may change the OCI spec before it is written."""
+        """The directory of a container, named by its id. `edit` may change the OCI spec."""
         identity = secrets.token_hex(32)
         directory = self.last = self.directory / identity
         run = directory / "run"

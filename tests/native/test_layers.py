@@ -249,6 +249,32 @@ def test_files_and_trees(tmp_path: Path) -> None:
     assert not tree.exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mount")
+def test_remove_tree_stays_out_of_mounts(tmp_path: Path) -> None:
+    script = """
+        import sys
+        from pyd import _native
+        from pyd.errors import KernelError
+        try:
+            _native.remove_tree(sys.argv[1])
+        except KernelError as error:
+            sys.exit(0 if error.path == sys.argv[1] + "/a/mount" else error.path)
+        sys.exit("no error")
+    """
+    tree, other = tmp_path / "tree", tmp_path / "other"
+    (tree / "a" / "mount").mkdir(parents=True)
+    (tree / "b").mkdir()
+    other.mkdir()
+    (other / "canary").write_text("alive")
+    # in a mount namespace of its own, so that nothing is left whatever happens
+    shell = 'mount --bind "$1" "$2" && exec "$3" -c "$4" "$5"'
+    words = [str(other), str(tree / "a" / "mount"), sys.executable, textwrap.dedent(script), str(tree)]
+    done = subprocess.run(["unshare", "-m", "sh", "-c", shell, "sh", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (other / "canary").read_text() == "alive"
+    assert not (tree / "b").exists()
+
+
 def test_hosts_facts() -> None:
     facts = _native.capabilities()
     assert set(facts) == {"effective", "bounding"}

@@ -122,7 +122,7 @@ def test_orphans_are_reaped_and_the_rest_is_killed(shims: Shims, world: World) -
 
 
 def test_monitor_killed_at_any_moment_of_a_start(shims: Shims, world: World) -> None:
-    """From the first instruction on, nothing outlives the monitor and nothing but its own death frees its lock."""
+    """From the first instruction on, nothing outlives the monitor or holds its lock."""
     for step in range(40):
         bundle = shims.prepare("/bin/sh", "-c", "sleep 100 & sleep 100")
         child = subprocess.Popen(
