@@ -7,8 +7,7 @@ use nix::errno::Errno;
 const WRITE_FILE: u64 = 1 << 1;
 const REMOVE_DIR: u64 = 1 << 4;
 const REMOVE_FILE: u64 = 1 << 5;
-const MAKE_ANY: u64 =
-    1 << 6 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12; // char dir reg sock fifo block sym
+const MAKE_ANY: u64 = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12; // char dir reg sock fifo block sym
 const REFER: u64 = 1 << 13; // ABI 2
 const TRUNCATE: u64 = 1 << 14; // ABI 3
 const RULE_PATH_BENEATH: u32 = 1;
@@ -79,11 +78,55 @@ pub fn write_only_beneath(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) })?;
     // SAFETY: takes an open ruleset descriptor and flags.
     Errno::result(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_restrict_self,
-            ruleset.as_raw_fd(),
-            0_u32,
-        )
+        libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32)
     })?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn nothing_outside_can_be_written() {
+        let base = std::env::temp_dir().join(format!("pyd-landlock-{}", std::process::id()));
+        let (inside, outside) = (base.join("inside"), base.join("outside"));
+        for directory in [&inside.join("a"), &inside.join("b"), &outside] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        fs::write(outside.join("canary"), "alive").unwrap();
+        let (held, target) = (inside.clone(), outside.clone());
+        let restricted = std::thread::spawn(move || {
+            let directory = File::open(&held).unwrap();
+            if !write_only_beneath(directory.as_fd()).unwrap() {
+                return false;
+            }
+            fs::write(held.join("a/f"), "x").unwrap();
+            fs::hard_link(held.join("a/f"), held.join("b/f")).unwrap();
+            fs::rename(held.join("a/f"), held.join("b/g")).unwrap();
+            for failed in [
+                fs::write(target.join("new"), "x"),
+                fs::write(target.join("canary"), "dead"),
+                fs::remove_file(target.join("canary")),
+                fs::create_dir(target.join("dir")),
+                fs::hard_link(held.join("b/f"), target.join("link")),
+                File::create(target.join("canary")).map(drop),
+            ] {
+                let kind = failed.unwrap_err().raw_os_error();
+                assert!(matches!(kind, Some(libc::EACCES | libc::EXDEV)), "{kind:?}");
+            }
+            true
+        })
+        .join()
+        .unwrap();
+        // Other threads are as free as before.
+        fs::write(outside.join("new"), "x").unwrap();
+        assert_eq!(fs::read(outside.join("canary")).unwrap(), b"alive");
+        fs::remove_dir_all(&base).unwrap();
+        if !restricted {
+            eprintln!("this kernel has no Landlock");
+        }
+    }
 }
