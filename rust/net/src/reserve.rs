@@ -93,6 +93,10 @@ fn open(proto: Proto, host: SocketAddr) -> nix::Result<OwnedFd> {
 fn refused(proto: Proto, host: SocketAddr, container_id: &str, errno: Errno) -> Error {
     let endpoint = container_id.get(..12).unwrap_or(container_id);
     let port = host.port();
+    let protocol = match proto {
+        Proto::Tcp => "TCP",
+        Proto::Udp => "UDP",
+    };
     let (cause, hint) = match errno {
         Errno::EADDRINUSE => (
             format!(
@@ -100,7 +104,7 @@ fn refused(proto: Proto, host: SocketAddr, container_id: &str, errno: Errno) -> 
                 host.ip()
             ),
             Some(format!(
-                "another container or process uses {proto:?} port {port} (see `pyd ps`, `ss -lpn`): stop it, or publish on another port"
+                "another container or process uses {protocol} port {port} (see `pyd ps`, `ss -lpn`): stop it, or publish on another port"
             )),
         ),
         Errno::EADDRNOTAVAIL => (
