@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ class Filters:
             name for name in references if any(_fits(pattern, Reference.parse(name)) for pattern in patterns)
         ]
 
-    def _labels(self, image: ImageSummary) -> dict[str, str]:
+    def _labels(self, image: ImageSummary) -> Mapping[str, str]:
         return self._store.images.resolve(image.id).config.defaults.labels
 
     def _created(self, name: str) -> float:

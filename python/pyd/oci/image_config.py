@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pyd.errors import CorruptData
 from pyd.oci.digest import Digest, chain_ids
@@ -12,8 +13,7 @@ from pyd.oci.document import Fields, parse
 MAX_LAYERS = 500  # what overlayfs can stack; Docker stops at 127
 
 
-@dataclass(frozen=True, slots=True)
-class Healthcheck:
+class Healthcheck(NamedTuple):
     """Docker's Healthcheck: `test` is [] (inherit), ["NONE"], ["CMD", ...] or ["CMD-SHELL", line]; times in
     ns.
     """
@@ -26,8 +26,7 @@ class Healthcheck:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(NamedTuple):
     """The `config` object: what a container gets unless its own options say otherwise."""
 
     user: str = ""
@@ -37,15 +36,14 @@ class Defaults:
     cmd: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     working_dir: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     stop_signal: str = ""
     healthcheck: Healthcheck | None = None
     shell: tuple[str, ...] = ()
     on_build: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     created: str = ""
     created_by: str = ""
     author: str = ""
@@ -53,8 +51,7 @@ class History:
     empty_layer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(NamedTuple):
     architecture: str
     os: str
     variant: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os as _os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyd.errors import InvalidArgument
 
@@ -32,8 +32,7 @@ _ARCHITECTURES = {
 _KNOWN_OS = ("linux", "windows", "darwin", "freebsd", "openbsd", "netbsd", "solaris", "illumos", "wasi")
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(NamedTuple):
     os: str
     architecture: str
     variant: str = ""

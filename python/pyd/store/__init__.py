@@ -14,11 +14,11 @@ is entered (`ps` needs no images, and five milliseconds of imports are a twentie
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyd.store import locks
 from pyd.store.db import Database
-from pyd.store.records import ContainerRecord, NetworkRecord, VolumeRecord, now
+from pyd.store.records import ContainerRecord, now
 from pyd.store.trash import Trash
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyd.store.content import Content
     from pyd.store.images import Images
     from pyd.store.networks import Networks
+    from pyd.store.resources import NetworkRecord, VolumeRecord
     from pyd.store.snapshots import Snapshots
     from pyd.store.volumes import Volumes
 
@@ -90,3 +91,11 @@ class Store:
     def close(self) -> None:
         """Close the database for this thread."""
         self.db.close()
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("NetworkRecord", "VolumeRecord"):
+        from pyd.store import resources
+
+        return getattr(resources, name)
+    raise AttributeError(f"module 'pyd.store' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyd.errors import CorruptData, ImageNotFound, InvalidArgument
 from pyd.oci.digest import Digest
@@ -17,8 +17,7 @@ from pyd.store.snapshots import Snapshot
 Names = list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """An image that is here completely: its layers are unpacked, its blobs verified."""
 
     id: Digest  # digest of the config
@@ -32,8 +31,7 @@ class Image:
     config: ImageConfig
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSummary:
+class ImageSummary(NamedTuple):
     """What listing images needs, without parsing their configs."""
 
     id: Digest
@@ -44,8 +42,7 @@ class ImageSummary:
     containers: int  # how many use it
 
 
-@dataclass(frozen=True, slots=True)
-class NewImage:
+class NewImage(NamedTuple):
     """All that is committed at once when an image has arrived."""
 
     id: Digest

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyd.errors import Conflict, InvalidArgument, NetworkNotFound, Unavailable
 from pyd.store.db import Database
-from pyd.store.records import NetworkRecord
+from pyd.store.resources import NetworkRecord
 
 
 class Networks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 ZERO_TIME = "0001-01-01T00:00:00Z"  # Docker's "never"
 
@@ -42,28 +42,7 @@ class ContainerRecord:
     auto_remove: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeRecord:
-    name: str
-    driver: str = "local"
-    created: str = field(default_factory=now)
-    labels: dict[str, str] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
-    anonymous: bool = False
-    populated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkRecord:
-    id: str  # 64 hex digits
-    name: str
-    driver: str = "bridge"
-    created: str = field(default_factory=now)
-    config: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class BlobRecord:
+class BlobRecord(NamedTuple):
     """A blob that an image keeps alive."""
 
     digest: str

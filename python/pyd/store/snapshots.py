@@ -7,7 +7,7 @@ belongs to an unpack that still runs; only the collector, which knows that nobod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyd.errors import ImageNotFound
 from pyd.oci.digest import Digest
@@ -15,8 +15,7 @@ from pyd.paths import Paths
 from pyd.store.db import Database
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     chain_id: Digest
     diff_id: Digest
     parent: Digest | None

@@ -13,7 +13,7 @@ from pyd.errors import Conflict, InvalidArgument, VolumeNotFound, from_os_error
 from pyd.paths import Paths
 from pyd.store.db import Database
 from pyd.store.locks import exclusive
-from pyd.store.records import VolumeRecord
+from pyd.store.resources import VolumeRecord
 from pyd.store.trash import Trash
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
