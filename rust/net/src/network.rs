@@ -154,3 +154,48 @@ pub fn link_name(name: &str) -> Result<()> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Network {
+        serde_json::from_str(
+            r#"{"bridge":{"name":"pyd0","gateway":"172.30.0.1","prefix":16},"address":"172.30.0.5",
+                "mac":"02:42:ac:1e:00:05","mtu":1500,
+                "ports":[{"proto":"udp","host_ip":"0.0.0.0","host_port":8080,"container_port":80}]}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_document_of_the_engine_is_read() {
+        let network = example();
+        network.validate().unwrap();
+        assert_eq!(network.ports[0].proto, Proto::Udp);
+        assert_eq!(network.bridge.subnet(), Ipv4Addr::new(172, 30, 0, 0));
+        assert_eq!(
+            network.hardware_address().unwrap(),
+            [2, 0x42, 172, 30, 0, 5]
+        );
+    }
+
+    #[test]
+    fn what_would_do_harm_is_refused() {
+        let changes: [fn(&mut Network); 8] = [
+            |n| n.bridge.name = "../all".to_owned(),
+            |n| n.bridge.name = "sixteen_letters_".to_owned(),
+            |n| n.bridge.prefix = 31,
+            |n| n.address = n.bridge.gateway,
+            |n| n.address = Ipv4Addr::new(172, 31, 0, 5),
+            |n| n.mac = "01:42:ac:1e:00:05".to_owned(),
+            |n| n.mtu = 20,
+            |n| n.ports[0].host_port = 0,
+        ];
+        for change in changes {
+            let mut network = example();
+            change(&mut network);
+            assert!(network.validate().is_err(), "{network:?}");
+        }
+    }
+}
