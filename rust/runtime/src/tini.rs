@@ -9,7 +9,7 @@ use std::io;
 use std::process::{Command, ExitStatus};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::SignalFd;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 /// Exit codes of a shell for a command that cannot be run or found.
@@ -57,7 +57,7 @@ fn run(program: &OsString, arguments: &[OsString]) -> io::Result<u8> {
         all.remove(fault);
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None)?;
-    let signals = SignalFd::new(&all)?;
+    let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC)?;
     // Without a pid namespace of its own (`--pid host`) orphans come to us only this way.
     let _ = nix::sys::prctl::set_child_subreaper(true);
     let child = pyd_sys::foreground::spawn(Command::new(program).args(arguments))?;
