@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,3 +84,30 @@ def test_out_of_memory_is_noticed(shims: Shims) -> None:
     exit = shim.wait()
     assert exit["oom_killed"] is True
     assert exit["exit_code"] != 0
+
+
+def test_more_clients_than_it_serves_at_a_time(shims: Shims) -> None:
+    shim = shims("sleep", "60")
+    crowd = [shim.connect() for _ in range(400)]
+    for connection in crowd:
+        connection.close()
+    assert shim.ask("state")["status"] == "running"
+
+
+def test_no_descriptor_left(shims: Shims) -> None:
+    """A connection that cannot be accepted waits, and does not keep the monitor busy."""
+    shim = shims("sleep", "60")
+    used = len(os.listdir(f"/proc/{shim.child.pid}/fd"))
+    resource.prlimit(shim.child.pid, resource.RLIMIT_NOFILE, (used + 5, used + 5))
+    crowd = [shim.connect() for _ in range(20)]
+    before = cpu_ticks(shim.child.pid)
+    time.sleep(0.6)
+    assert cpu_ticks(shim.child.pid) - before < 10
+    for connection in crowd:
+        connection.close()
+    assert shim.ask("state")["status"] == "running"
+
+
+def cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

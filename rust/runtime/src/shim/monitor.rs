@@ -1,10 +1,12 @@
 //! The monitor's state and its loop: wait, do what is ready, tidy up, wait.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
@@ -29,12 +31,13 @@ use crate::spec::Spec;
 pub const INIT: u32 = 0;
 /// Bytes of one read: half a pipe, so that a loud process and its clients take turns.
 const SCRATCH: usize = 32 * 1024;
-/// Milliseconds between two looks at a terminal that nobody has open: epoll cannot wait for somebody to open it.
-const HUNG_TERMINAL: u16 = 250;
+/// Milliseconds until what epoll cannot wait for is tried again: a terminal that nobody has open, a connection for
+/// which there was no descriptor left.
+const RETRY: u16 = 250;
 /// Ended execs that are remembered for `state` and `exec_wait`.
 const PAST_EXECS: usize = 64;
-/// Connections at a time; each may hold 1 MiB.
-const MAX_CLIENTS: usize = 512;
+/// Connections at a time, each of which may hold 1 MiB; more wait in the socket's backlog.
+const MAX_CLIENTS: usize = 256;
 
 /// The running container.
 #[derive(Debug)]
@@ -83,6 +86,9 @@ pub struct Monitor {
     pub(super) past: VecDeque<PastExec>,
     pub(super) ended: Option<ExitStatus>,
     pub(super) scratch: Vec<u8>,
+    listening: Watch,
+    /// There was no descriptor or memory for a connection that waits.
+    starved: bool,
     /// The container is no more; clients still get the rest of its output.
     pub(super) finished: bool,
     next: u32,
@@ -106,9 +112,6 @@ impl Monitor {
         parts
             .poll
             .set(&parts.signals, &mut Watch::new(Token::Signals), readable)?;
-        parts
-            .poll
-            .set(&parts.listener, &mut Watch::new(Token::Listener), readable)?;
         if let Some(fd) = parts.lease.as_ref().and_then(Lease::poll_fd) {
             parts
                 .poll
@@ -126,6 +129,8 @@ impl Monitor {
             past: VecDeque::new(),
             ended: None,
             scratch: vec![0; SCRATCH],
+            listening: Watch::new(Token::Listener),
+            starved: false,
             finished: false,
             next: 1,
         })
@@ -152,6 +157,7 @@ impl Monitor {
     /// Serves until the container's process has ended.
     pub fn run(&mut self) -> ExitStatus {
         let mut events = Vec::with_capacity(32);
+        let mut retried = Instant::now();
         // The process may have ended before the signals were watched.
         self.reap();
         loop {
@@ -159,25 +165,22 @@ impl Monitor {
                 return status;
             }
             self.tidy();
-            let hung = self
-                .processes
-                .values()
-                .flat_map(|p| p.outputs.iter().flatten())
-                .any(|o| o.hung);
-            self.poll.wait(&mut events, hung.then_some(HUNG_TERMINAL));
-            if hung && events.is_empty() {
-                for output in self
-                    .processes
-                    .values_mut()
-                    .flat_map(|p| p.outputs.iter_mut().flatten())
-                {
-                    output.hung = false;
-                }
+            let waits = self.starved || self.outputs().any(|output| output.hung);
+            self.poll.wait(&mut events, waits.then_some(RETRY));
+            if waits && retried.elapsed() >= Duration::from_millis(RETRY.into()) {
+                retried = Instant::now();
+                self.starved = false;
+                self.outputs().for_each(|output| output.hung = false);
             }
             for &(token, flags) in &events {
                 self.dispatch(token, flags);
             }
         }
+    }
+
+    fn outputs(&mut self) -> impl Iterator<Item = &mut Output> {
+        let processes = self.processes.values_mut();
+        processes.flat_map(|process| process.outputs.iter_mut().flatten())
     }
 
     pub(super) fn dispatch(&mut self, token: Token, flags: EpollFlags) {
@@ -213,15 +216,22 @@ impl Monitor {
     }
 
     pub(super) fn accept(&mut self) {
-        while let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) {
-            if self.clients.len() >= MAX_CLIENTS || socket.set_nonblocking(true).is_err() {
-                continue;
+        while let Some(listener) = &self.listener
+            && self.clients.len() < MAX_CLIENTS
+        {
+            let socket = match listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    self.starved = true;
+                    return;
+                }
+            };
+            if socket.set_nonblocking(true).is_ok() {
+                let number = self.number();
+                let client = Client::new(number, socket.into(), Phase::Asking(Vec::new()));
+                self.clients.insert(number, client);
             }
-            let number = self.number();
-            self.clients.insert(
-                number,
-                Client::new(number, socket.into(), Phase::Asking(Vec::new())),
-            );
         }
     }
 
@@ -286,6 +296,11 @@ impl Monitor {
             if let Some(client) = self.clients.remove(&number) {
                 self.left(client);
             }
+        }
+        if let Some(listener) = &self.listener {
+            let room = self.clients.len() < MAX_CLIENTS && !self.starved;
+            let flags = room.then_some(EpollFlags::EPOLLIN);
+            self.starved |= self.poll.set(listener, &mut self.listening, flags).is_err();
         }
         for (&number, process) in &mut self.processes {
             if let Some(input) = &mut process.input {
