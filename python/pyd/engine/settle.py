@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import networking
-from pyd.errors import ContainerNotFound
+from pyd.errors import Conflict, ContainerNotFound
 from pyd.runtime import bundle, host, task
 from pyd.store import ContainerRecord, now
 from pyd.store.locks import try_acquire
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pyd.engine.engine import Engine
 
 SHIM_DIED = "its monitor (shim) died"
+_START_SECONDS = 15.0
 
 
 def settle(engine: Engine, record: ContainerRecord, *, locked: bool = False) -> ContainerRecord | None:
@@ -37,12 +39,12 @@ def settle(engine: Engine, record: ContainerRecord, *, locked: bool = False) -> 
     if says_running and has_bundle and not _ended(engine, record) and task.is_alive(directory):
         return record
     if locked:
-        return _settle(engine, record.id)
+        return _settle(engine, record.id, _START_SECONDS)
     fd = try_acquire(f"{engine.config.paths.run_root}/locks/{record.id}")
     if fd is None:
         return record  # somebody starts, stops or removes it at this moment
     try:
-        return _settle(engine, record.id)
+        return _settle(engine, record.id, 0)
     finally:
         os.close(fd)
 
@@ -51,8 +53,11 @@ def _ended(engine: Engine, record: ContainerRecord) -> bool:
     return os.path.exists(engine.config.paths.exit_file(record.id))
 
 
-def _settle(engine: Engine, container_id: str) -> ContainerRecord | None:
-    """The same with the lock held, on the row as it is under the lock."""
+def _settle(engine: Engine, container_id: str, patience: float) -> ContainerRecord | None:
+    """The same with the lock held, on the row as it is under the lock.
+
+    `patience`: seconds to wait for a shim in the middle of its start, whose `pyd` was killed.
+    """
     try:
         record = engine.store.containers.get(container_id)
     except ContainerNotFound:
@@ -61,7 +66,11 @@ def _settle(engine: Engine, container_id: str) -> ContainerRecord | None:
     alive = task.is_alive(directory)
     result = read_exit(engine, container_id)
     if result is None and alive:
-        return _found_running(engine, record) if record.state not in ("running", "paused") else record
+        if record.state in ("running", "paused"):
+            return record
+        found = _found_running(engine, record, patience)
+        if found is not None:
+            return found
     if not os.path.isdir(directory) and record.state not in ("running", "paused"):
         return record
     if result is None:
@@ -110,13 +119,45 @@ def finish(engine: Engine, record: ContainerRecord, result: dict[str, Any]) -> C
     return replace(record, **columns)
 
 
-def _found_running(engine: Engine, record: ContainerRecord) -> ContainerRecord:
-    """The `pyd` that started it was killed before it could say so."""
-    answer = task.Task(engine.config.paths.bundle(record.id)).call("state")
+def _found_running(engine: Engine, record: ContainerRecord, patience: float) -> ContainerRecord | None:
+    """The `pyd` that started it was killed before it could say so. None when the shim has ended meanwhile."""
+    directory = engine.config.paths.bundle(record.id)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            answer = task.Task(directory).call("state")
+            break
+        except Conflict:  # it has no socket yet, or no more
+            if not task.is_alive(directory):
+                return None
+            if time.monotonic() >= deadline:
+                return record
+            time.sleep(0.005)
     columns: dict[str, Any] = {
         "state": answer.get("status", "running"),
         "pid": answer["pid"],
         "started_at": now(),
+        "network": _network_of(directory, record),
     }
     engine.store.containers.update(record.id, durable=not record.auto_remove, **columns)
     return replace(record, **columns)
+
+
+def _network_of(directory: str, record: ContainerRecord) -> dict[str, Any]:
+    """The endpoint as the bundle has it."""
+    try:
+        with open(f"{directory}/shim.json", encoding="utf-8") as file:
+            document = json.load(file).get("network")
+    except (OSError, ValueError):
+        document = None
+    if not document:
+        return {"name": record.host["NetworkMode"]}
+    bridge = document["bridge"]
+    return {
+        "name": "bridge",
+        "address": document["address"],
+        "prefix": bridge["prefix"],
+        "gateway": bridge["gateway"],
+        "mac": document["mac"],
+        "ports": document["ports"],
+    }

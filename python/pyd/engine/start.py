@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import describe, mountpoints, networking
-from pyd.errors import NotModified, PydError
+from pyd.errors import NotModified, PydError, StartError
 from pyd.runtime import bundle, defaults, host, spec, task, users
 from pyd.runtime.layered import LayeredRoot
 from pyd.store import ContainerRecord
@@ -150,6 +150,9 @@ def _undo(engine: Engine, record: ContainerRecord, error: BaseException) -> None
             task.Task(directory).call("wait")
         except PydError:
             pass
+    elif not isinstance(error, StartError) or error.stage == "shim":
+        # Nobody said that it had cleaned up: the shim was killed, or never came to life
+        host.clean_up(record.id, engine.cgroup(record))
     bundle.remove(directory)
     networking.release(engine, record)
     if isinstance(error, PydError) and not record.auto_remove:

@@ -80,7 +80,15 @@ def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tup
                 os.close(stream)
         os.close(write_end)
         write_end = -1
-        return _report(read_end, child), child
+        try:
+            return _report(read_end, child), child
+        except errors.PydError:
+            raise
+        except BaseException:
+            # Ctrl-C while it starts: a shim that nobody waits for must not go on
+            os.kill(child, signal.SIGKILL)
+            reap(child)
+            raise
     finally:
         os.close(read_end)
         if write_end >= 0:
