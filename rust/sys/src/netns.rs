@@ -27,9 +27,8 @@ pub fn current() -> io::Result<OwnedFd> {
 
 /// Run `job` with the calling thread inside `target`, then bring the thread back.
 ///
-/// Only this thread moves, so other threads of the process never notice; a thread of its own would cost about as much
-/// as everything that is done inside (measured: 35 of 60 microseconds). A thread that cannot come back would act on the
-/// container's network as if it were the host's, so the process ends then.
+/// Only this thread moves, so other threads of the process never notice. A thread that cannot come back would act on
+/// the container's network as if it were the host's, so the process ends then.
 pub fn inside<T>(target: impl AsFd, job: impl FnOnce() -> T) -> io::Result<T> {
     struct Return(OwnedFd);
     impl Drop for Return {
