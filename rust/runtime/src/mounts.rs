@@ -211,12 +211,31 @@ impl Entry<'_> {
 
     fn attach_filesystem(&self, root: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd> {
         let target = self.target(root, true)?;
-        let context = FsContext::open(self.kind()).map_err(|e| match e {
-            Errno::ENODEV => Error::os("mounts", "fsopen", e)
-                .context(format!("filesystem type {}", self.kind()))
-                .hint("this kernel does not have it"),
-            e => Error::os("mounts", "fsopen", e).context(self.kind()),
-        })?;
+        let mount = match FsContext::open(self.kind()) {
+            Ok(context) => self.filesystem(&context, &target, label)?,
+            Err(Errno::EPERM) if self.kind() == "sysfs" => self.host_sysfs()?,
+            Err(e) => {
+                let error = Error::os("mounts", "fsopen", e).context(self.kind());
+                return Err(match e {
+                    Errno::ENODEV => error.hint("this kernel does not have that filesystem"),
+                    _ => error,
+                });
+            }
+        };
+        if self.options.copy_up {
+            copy_up::copy(target.as_fd(), mount.as_fd())?;
+        }
+        attach(&mount, &target).map_err(|e| Error::os("mounts", "move_mount", e))?;
+        Ok(mount)
+    }
+
+    /// The detached mount of a filesystem that is made here; `target` is what it will cover.
+    fn filesystem(
+        &self,
+        context: &FsContext,
+        target: &OwnedFd,
+        label: Option<&str>,
+    ) -> Result<OwnedFd> {
         let explain = |op: &str, e: Errno| {
             let error = Error::os("mounts", op, e);
             match context.complaint() {
@@ -240,31 +259,36 @@ impl Entry<'_> {
         }
         if self.kind() == "tmpfs" && !self.options.data.iter().any(|(key, _)| key == "mode") {
             // A tmpfs takes the place of a directory: /tmp stays 1777.
-            let mode = fstat(&target).map_err(|e| explain("fstat", e))?.st_mode & 0o7777;
-            context
-                .set("mode", &format!("{mode:o}"))
-                .map_err(|e| explain("mode", e))?;
+            let mode = fstat(target).map_err(|e| explain("fstat", e))?.st_mode & 0o7777;
+            let mode = format!("{mode:o}");
+            context.set("mode", &mode).map_err(|e| explain("mode", e))?;
         }
-        if let Some(label) =
-            label.filter(|_| matches!(self.kind(), "tmpfs" | "devpts" | "mqueue" | "sysfs"))
-        {
+        let labelled = matches!(self.kind(), "tmpfs" | "devpts" | "mqueue" | "sysfs");
+        if let Some(label) = label.filter(|_| labelled) {
             context
                 .set("context", label)
                 .map_err(|e| explain("mountLabel", e))?;
         }
-        let mount = match context.create() {
-            // sysfs belongs to a network namespace; without one of its own a user namespace gets the host's, read-only
-            // attributes and all.
-            Err(Errno::EPERM) if self.kind() == "sysfs" => clone_tree(AT_FDCWD, c"/sys", true),
+        match context.create() {
+            Ok(()) => {}
+            Err(Errno::EPERM) if self.kind() == "sysfs" => return self.host_sysfs(),
             Err(e) => return Err(explain("mount", e)),
-            Ok(()) => context.mount(self.options.attributes.set),
         }
-        .map_err(|e| explain("mount", e))?;
-        if self.options.copy_up {
-            copy_up::copy(target.as_fd(), mount.as_fd())?;
-        }
-        attach(&mount, &target).map_err(|e| Error::os("mounts", "move_mount", e))?;
-        Ok(mount)
+        let mount = context.mount(self.options.attributes.set);
+        mount.map_err(|e| explain("mount", e))
+    }
+
+    /// sysfs shows a network namespace and only its owner may mount it: a user namespace that shares the host's network
+    /// gets the host's sysfs, with the attributes asked for.
+    fn host_sysfs(&self) -> Result<OwnedFd> {
+        let tree = clone_tree(AT_FDCWD, c"/sys", true)
+            .map_err(|e| Error::at("mounts", "open_tree", "/sys", e))?;
+        let set = MountAttr {
+            set: self.options.attributes.set,
+            ..MountAttr::default()
+        };
+        set_attributes(&tree, &set, true).map_err(|e| Error::os("mounts", "mount_setattr", e))?;
+        Ok(tree)
     }
 
     fn remount(&self, root: BorrowedFd<'_>) -> Result<()> {
