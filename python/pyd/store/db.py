@@ -19,9 +19,11 @@ from typing import Any
 
 from pyd.errors import CorruptData, KernelError, NotSupported, PydError, Unavailable
 from pyd.paths import Paths
+from pyd.store import wal
 from pyd.store.schema import MIGRATIONS, VERSION
 
 BUSY_SECONDS = 30.0
+_LOG_PAGES = 200  # the first process after all others have ended reads the log: 0.8 MB, half a millisecond
 
 
 class Database:
@@ -78,6 +80,7 @@ class Database:
         connection = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()
+            wal.release(self._local.key)
             self._local.connection = None
 
     def _connection(self) -> sqlite3.Connection:
@@ -98,9 +101,11 @@ class Database:
             connection.execute("PRAGMA foreign_keys=ON")
             if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 self._migrate(connection)
+            connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         except BaseException:
             connection.close()
             raise
+        self._local.key = wal.hold(self._paths.db)
         return connection
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
