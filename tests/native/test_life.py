@@ -97,3 +97,13 @@ def test_wait_and_state(shims: Shims) -> None:
         line = json.loads(waiter.makefile().readline())
     assert line["exit"] == shim.wait()
     assert line["exit"]["exit_code"] == 1
+
+
+def test_record_that_cannot_be_written_is_in_the_run_directory(shims: Shims) -> None:
+    """As on a full disk; here it is the name that the file system refuses."""
+    shim = shims(*script("exit 4"), shim_json={"exit_file": f"/tmp/{'x' * 250}.json"})
+    assert shim.stream
+    exit = shim.stream.finish()[2]
+    assert shim.child.wait(20) == 0
+    assert exit["exit_code"] == 4
+    assert json.loads((shim.run_dir / "exit.json").read_text()) == exit

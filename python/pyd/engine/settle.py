@@ -88,12 +88,17 @@ def _settle(engine: Engine, container_id: str, patience: float) -> ContainerReco
 
 
 def read_exit(engine: Engine, container_id: str) -> dict[str, Any] | None:
-    try:
-        with open(engine.config.paths.exit_file(container_id), encoding="utf-8") as file:
-            value = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+    """The shim's record; in the bundle when the disk of the data-root had no room for it."""
+    paths = engine.config.paths
+    for path in (paths.exit_file(container_id), f"{paths.bundle(container_id)}/exit.json"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                value = json.load(file)
+        except (OSError, ValueError):
+            continue
+        if isinstance(value, dict):
+            return value
+    return None
 
 
 def finish(engine: Engine, record: ContainerRecord, result: dict[str, Any]) -> ContainerRecord | None:
