@@ -305,3 +305,12 @@ def test_a_pull_that_is_killed_anywhere_leaves_nothing_half(how: signal.Signals,
     assert all(name.endswith(".partial") for name in os.listdir(store.paths.ingest))
     locks = os.listdir(f"{store.paths.run_root}/locks")
     assert all(name.startswith(("ingest", "layer-", "blob-")) for name in locks)
+
+
+def test_what_a_killed_pull_unpacked_goes_with_the_next(store: Store, images: Images) -> None:
+    store.paths.make()
+    for name in (f"{'a' * 64}.tmp-1234", "b" * 64):
+        Path(store.paths.snapshots, name, "fs").mkdir(parents=True)
+    load(images, docker_archive(IMAGE, "x"))
+    assert len(os.listdir(store.paths.snapshots)) == 2
+    assert not [name for name in os.listdir(store.paths.snapshots) if name.startswith(("a" * 64, "b" * 64))]

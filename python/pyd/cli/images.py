@@ -28,6 +28,8 @@ def _pull(args: Args) -> int:
 
     if args.flag("all-tags"):
         raise UsageError("--all-tags is not supported: pull the tags that you need by name")
+    if not args.flag("disable-content-trust"):
+        raise UsageError("--disable-content-trust=false is not supported: signatures are not verified yet")
     quiet = args.flag("quiet")
     reference = Reference.parse(args.rest[0])
     if reference.is_name_only and not quiet:
@@ -49,6 +51,7 @@ def _pull(args: Args) -> int:
 
 
 def _load(args: Args) -> int:
+    from pyd.cli import progress
     from pyd.engine.archive import message
 
     path = args.text("input")
@@ -57,7 +60,8 @@ def _load(args: Args) -> int:
             "requested load from stdin, but stdin is empty", "give a file with -i, or pipe it in"
         )
     with _engine() as engine, open(path, "rb") if path else os.fdopen(0, "rb", closefd=False) as stream:
-        loaded = engine.images.load(stream, platform=args.text("platform"))
+        watcher = progress.loading(quiet=args.flag("quiet"))
+        loaded = engine.images.load(stream, platform=args.text("platform"), watcher=watcher)
     for line in message(loaded):
         print(line)
     return 0

@@ -17,6 +17,11 @@ def watcher(*, quiet: bool = False, stream: TextIO | None = None) -> Watcher:
     return Bars(out) if sys.stderr.isatty() else Lines(out)
 
 
+def loading(*, quiet: bool = False) -> Watcher:
+    """For `load`: bars on a terminal, else nothing; what was loaded is said at the end."""
+    return Watcher() if quiet or not sys.stderr.isatty() else Bars(None)
+
+
 class Lines(Watcher):
     """Docker's output when stdout is no terminal."""
 
@@ -50,8 +55,8 @@ class Bars(Watcher):
     second.
     """
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, out: TextIO | None) -> None:
+        self._out = out  # where the lines between the bars go; None = nowhere
         self._lock = threading.Lock()
         self._bars: dict[str, tuple[Any, Any]] = {}
         self._done = threading.Event()
@@ -119,4 +124,5 @@ class Bars(Watcher):
     def _write(self, line: str) -> None:
         from tqdm import tqdm
 
-        tqdm.write(line, file=self._out)
+        if self._out is not None:
+            tqdm.write(line, file=self._out)

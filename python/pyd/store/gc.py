@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _KEEP_PARTIAL = 24 * 3600  # seconds: an interrupted pull resumes for a day
 
 
+_UNUSED = (
+    "WHERE chain_id NOT IN (SELECT chain_id FROM image_layers) "
+    "AND chain_id NOT IN (SELECT chain_id FROM container_layers)"
+)
+
+
 def ingest_lock(store: Store) -> str:
     return f"{store.paths.run_root}/locks/ingest"
 
@@ -29,19 +35,19 @@ def collect(store: Store, *, keep_partials: bool = True) -> None:
         try:
             # partials first: on a full disk the database has no room for a transaction either
             _collect_partials(store, _KEEP_PARTIAL if keep_partials else 0)
-            _collect_snapshots(store)
+            collect_snapshots(store)
             _collect_blobs(store)
         finally:
             os.close(fd)
     store.trash.sweep()
 
 
-def _collect_snapshots(store: Store) -> None:
-    with store.db.write() as tx:
-        tx.execute(
-            "DELETE FROM snapshots WHERE chain_id NOT IN (SELECT chain_id FROM image_layers) "
-            "AND chain_id NOT IN (SELECT chain_id FROM container_layers)"
-        )
+def collect_snapshots(store: Store) -> None:
+    """Remove unpacked layers that nobody needs. The caller holds `ingest_lock` exclusively."""
+    # asked first: a write would cost a sync even when there is nothing to delete
+    if store.db.query(f"SELECT 1 FROM snapshots {_UNUSED} LIMIT 1"):
+        with store.db.write() as tx:
+            tx.execute(f"DELETE FROM snapshots {_UNUSED}")
     known = {row["chain_id"][7:] for row in store.db.query("SELECT chain_id FROM snapshots")}
     for name in _names(store.paths.snapshots):
         if name not in known:

@@ -15,6 +15,7 @@ then the renames, then their directory, then the rows: whoever is killed before 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,9 +29,9 @@ from pyd.errors import Cancelled, CorruptData, KernelError, PydError, from_os_er
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.digest import Digest, chain_ids
 from pyd.store.content import fsync_dir
-from pyd.store.gc import collect, ingest_lock
+from pyd.store.gc import collect, collect_snapshots, ingest_lock
 from pyd.store.images import NewImage
-from pyd.store.locks import acquire, exclusive
+from pyd.store.locks import acquire, exclusive, try_acquire
 from pyd.store.records import now
 from pyd.store.snapshots import Snapshot
 
@@ -118,7 +119,7 @@ def fetching(store: Store) -> Iterator[None]:
 
     What was fetched before a failure stays for the next try, unless the disk is full.
     """
-    fd = acquire(ingest_lock(store), shared=True)
+    fd = _share(store)
     is_full = False
     try:
         yield
@@ -133,6 +134,22 @@ def fetching(store: Store) -> Iterator[None]:
                 PydError
             ):  # the disk may still be too full; what the caller learns is the first error
                 collect(store, keep_partials=False)
+
+
+def _share(store: Store) -> int:
+    """`ingest.lock`, shared. Whoever comes first clears away what killed pulls have unpacked."""
+    path = ingest_lock(store)
+    fd = try_acquire(path)
+    if fd is None:
+        return acquire(path, shared=True)
+    try:
+        collect_snapshots(store)
+        # not atomic, but a collector that slips in between does no harm yet
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 @contextmanager
