@@ -216,7 +216,13 @@ impl Parent<'_> {
             created.channel.allow(Step::Mapped)?;
         }
         created.cgroup.add_v1(created.pid.as_raw())?;
-        created.warnings.extend_from_slice(created.cgroup.skipped());
+        if !created.cgroup.skipped().is_empty() {
+            // One sentence, however many hierarchies a machine has.
+            let all = created.cgroup.skipped().join(", ");
+            created
+                .warnings
+                .push(format!("control groups left out: {all}"));
+        }
         if let Some(score) = self
             .spec
             .process()
@@ -322,7 +328,11 @@ pub fn cgroup_path(spec: &Spec, id: &str) -> String {
 /// The limits of the spec; device rules, where there are any, with those that every container needs.
 fn resources(spec: &Spec) -> Option<LinuxResources> {
     let mut resources = spec.linux().as_ref()?.resources().clone()?;
-    if let Some(rules) = resources.devices().as_deref().filter(|rules| !rules.is_empty()) {
+    if let Some(rules) = resources
+        .devices()
+        .as_deref()
+        .filter(|rules| !rules.is_empty())
+    {
         let all = with_default_rules(rules);
         resources.set_devices(Some(all));
     }

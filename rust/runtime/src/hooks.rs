@@ -3,7 +3,8 @@
 //! A hook gets the environment of its own entry and nothing else: neither the caller's nor, above all, the
 //! container's, whose LD_PRELOAD would run the image's code as the host's root (CVE-2025-23266).
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
 use serde_json::json;
 
@@ -55,7 +57,7 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     command
         .args(args)
         .env_clear()
-        .stdin(Stdio::piped())
+        .stdin(Stdio::from(in_memory(state)?))
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     for entry in hook.env().iter().flatten() {
@@ -70,10 +72,6 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
             Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)),
         )
     })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read it.
-        let _ = stdin.write_all(state);
-    }
     let finished = wait(&mut child, hook.timeout());
     let status = finished.and_then(|()| {
         child
@@ -96,6 +94,17 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
             format!("{status}: {said}")
         },
     ))
+}
+
+/// The state as a file: a pipe would raise SIGPIPE here when a hook does not read it.
+fn in_memory(state: &[u8]) -> Result<File> {
+    let failed = |op: &'static str| move |e: Errno| Error::os("hooks", op, e);
+    let memory = memfd_create(c"state", MFdFlags::MFD_CLOEXEC).map_err(failed("memfd_create"))?;
+    let mut file = File::from(memory);
+    file.write_all(state)
+        .and_then(|()| file.rewind())
+        .map_err(|e| failed("write")(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))))?;
+    Ok(file)
 }
 
 /// Waits for the end of the hook, at most its timeout in seconds.

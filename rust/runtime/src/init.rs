@@ -1,5 +1,6 @@
 //! What a container's first process does before it becomes the command: the steps of a start, in order.
 
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -53,7 +54,7 @@ impl Init<'_> {
         self.channel.fail(&error);
         if self.gate.is_some() {
             // Nobody listens on the channel any more: `start` ran in another process.
-            eprintln!("{error}");
+            let _ = writeln!(std::io::stderr(), "{error}");
         }
         i32::from(error.exit_code)
     }

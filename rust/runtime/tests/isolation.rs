@@ -18,7 +18,14 @@ fn docker_s_view() {
          ip addr show lo | grep -c LOOPBACK,UP; readlink /proc/self/cwd; ls -l /proc/self/fd",
     )
     .output();
-    for part in ["box\n0\n", "CapInh:\t0000000000000000\n0\n0\nro\n", "null\n", "HOME=/root", "\n1\n/\n", "urandom\n"] {
+    for part in [
+        "box\n0\n",
+        "CapInh:\t0000000000000000\n0\n0\nro\n",
+        "null\n",
+        "HOME=/root",
+        "\n1\n/\n",
+        "urandom\n",
+    ] {
         assert!(text.contains(part), "{part:?} in {text}");
     }
     assert!(!text.contains("CANARY"), "{text}");
@@ -28,11 +35,16 @@ fn docker_s_view() {
 fn overlay_is_seen_inside_only() {
     need_root!();
     let mut bundle = Bundle::new("echo new > /new; grep ' / / ' /proc/self/mountinfo");
-    let (upper, work, empty) = (bundle.dir.join("upper"), bundle.dir.join("work"), bundle.dir.join("empty"));
+    let (upper, work, empty) = (
+        bundle.dir.join("upper"),
+        bundle.dir.join("work"),
+        bundle.dir.join("empty"),
+    );
     for dir in [&upper, &work, &empty] {
         fs::create_dir(dir).unwrap();
     }
-    let overlay = json!({ "lower": [bundle.root()], "upper": upper, "work": work, "volatile": true });
+    let overlay =
+        json!({ "lower": [bundle.root()], "upper": upper, "work": work, "volatile": true });
     bundle.spec["annotations"]["dev.pyd.overlay"] = json!(overlay.to_string());
     bundle.spec["root"]["path"] = json!("empty");
     assert!(bundle.output().contains("overlay"));
@@ -63,9 +75,23 @@ fn read_only_root_and_mount_options() {
         .mount("bind", &source, "/deep/under", &["rbind", "rro"])
         .mount("bind", &file, "/file", &["bind", "ro"])
         .mount("tmpfs", "tmpfs".as_ref(), "/tmp", &["nosuid", "size=1m"])
-        .mount("tmpfs", "tmpfs".as_ref(), "/t", &["noexec", "noatime", "mode=700", "size=64k"]);
+        .mount(
+            "tmpfs",
+            "tmpfs".as_ref(),
+            "/t",
+            &["noexec", "noatime", "mode=700", "size=64k"],
+        );
     let text = bundle.output();
-    for part in ["root-ro", "data-ro", "rw", "1777", "deep-ro", "content", "noexec,noatime", "size=64k,mode=700"] {
+    for part in [
+        "root-ro",
+        "data-ro",
+        "rw",
+        "1777",
+        "deep-ro",
+        "content",
+        "noexec,noatime",
+        "size=64k,mode=700",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -73,11 +99,16 @@ fn read_only_root_and_mount_options() {
 #[test]
 fn user_namespace_with_maps() {
     need_root!();
-    let mut bundle = Bundle::new("id -u; cat /proc/self/uid_map; echo x > /dev/null && touch /tmp/mine; cat /vol/secret");
+    let mut bundle = Bundle::new(
+        "id -u; cat /proc/self/uid_map; echo x > /dev/null && touch /tmp/mine; cat /vol/secret",
+    );
     let map = json!([{ "containerID": 0, "hostID": 200_000, "size": 65536 }]);
     bundle.spec["linux"]["uidMappings"] = map.clone();
     bundle.spec["linux"]["gidMappings"] = map;
-    bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    bundle.spec["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "type": "user" }));
     let private = bundle.dir.join("private");
     fs::create_dir_all(private.join("volume")).unwrap();
     fs::write(private.join("volume/secret"), "kept\n").unwrap();
@@ -86,7 +117,8 @@ fn user_namespace_with_maps() {
     let bundle = bundle.mount("bind", &private.join("volume"), "/vol", &["rbind", "idmap"]);
     let text = bundle.output();
     assert!(text.contains("200000") && text.contains("kept"), "{text}");
-    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(bundle.root().join("tmp/mine")).unwrap());
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(bundle.root().join("tmp/mine")).unwrap());
     assert_eq!(owner, 200_000);
 }
 
@@ -94,7 +126,9 @@ fn user_namespace_with_maps() {
 fn chown(path: &Path, id: u32) {
     std::os::unix::fs::lchown(path, Some(id), Some(id)).unwrap();
     if path.is_dir() && !path.is_symlink() {
-        fs::read_dir(path).unwrap().for_each(|entry| chown(&entry.unwrap().path(), id));
+        fs::read_dir(path)
+            .unwrap()
+            .for_each(|entry| chown(&entry.unwrap().path(), id));
     }
 }
 
@@ -116,7 +150,10 @@ fn joins_namespaces_by_path() {
     }
     let text = second.output();
     let net = fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
-    assert!(text.contains(net.to_str().unwrap()) && text.contains("sleep 100") && text.contains("box"), "{text}");
+    assert!(
+        text.contains(net.to_str().unwrap()) && text.contains("sleep 100") && text.contains("box"),
+        "{text}"
+    );
     for ns in second.spec["linux"]["namespaces"].as_array_mut().unwrap() {
         if ns["type"] == "network" {
             ns["path"] = json!(format!("/proc/{pid}/ns/pid"));
@@ -129,7 +166,10 @@ fn joins_namespaces_by_path() {
 fn time_namespace() {
     need_root!();
     let mut bundle = Bundle::new("cat /proc/uptime");
-    bundle.spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time" }));
+    bundle.spec["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "type": "time" }));
     bundle.spec["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 10_000_000 } });
     let uptime: f64 = bundle.output().split('.').next().unwrap().parse().unwrap();
     assert!(uptime > 10_000_000.0);
@@ -155,7 +195,11 @@ fn linked_proc_sys_and_dev_are_refused() {
             } else {
                 bundle.run();
             }
-            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{name}: something was made outside");
+            assert_eq!(
+                fs::read_dir(&outside).unwrap().count(),
+                0,
+                "{name}: something was made outside"
+            );
         }
     }
 }
@@ -185,7 +229,11 @@ fn mount_targets_stay_in_the_root() {
     fs::create_dir_all(&volume).unwrap();
     fs::write(volume.join("in"), "inside\n").unwrap();
     let up = "../".repeat(20);
-    symlink(format!("{up}{}", outside.display()), bundle.root().join("l")).unwrap();
+    symlink(
+        format!("{up}{}", outside.display()),
+        bundle.root().join("l"),
+    )
+    .unwrap();
     symlink("/x", bundle.root().join("a")).unwrap();
     let bundle = bundle
         .mount("bind", &volume, "/volume", &["rbind"])
@@ -232,8 +280,16 @@ fn the_runtime_s_own_file_cannot_be_written() {
     // CVE-2019-5736: the command is the runtime itself, seen from inside.
     let before = fs::read(env!("CARGO_BIN_EXE_pyd-runtime")).unwrap();
     let bundle = Bundle::new("true").args(&["/tmp/evil"]);
-    fs::write(bundle.root().join("tmp/evil"), "#!/proc/self/exe --version\n").unwrap();
-    fs::set_permissions(bundle.root().join("tmp/evil"), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(
+        bundle.root().join("tmp/evil"),
+        "#!/proc/self/exe --version\n",
+    )
+    .unwrap();
+    fs::set_permissions(
+        bundle.root().join("tmp/evil"),
+        PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     bundle.run();
     assert!(fs::read(env!("CARGO_BIN_EXE_pyd-runtime")).unwrap() == before);
 }
@@ -263,14 +319,20 @@ fn wrong_specs_are_one_sentence() {
         }
         let (code, error) = bundle.error();
         assert_eq!(code, 125, "{pointer} = {value}");
-        assert_eq!(error.trim_end().lines().count(), 1, "{pointer} = {value}: {error}");
+        assert_eq!(
+            error.trim_end().lines().count(),
+            1,
+            "{pointer} = {value}: {error}"
+        );
     }
 }
 
 #[test]
 fn sysctls_of_own_namespaces() {
     need_root!();
-    let mut bundle = Bundle::new("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmni");
-    bundle.spec["linux"]["sysctl"] = json!({ "net.ipv4.ip_unprivileged_port_start": "7", "kernel.shmmni": "77" });
+    let mut bundle =
+        Bundle::new("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmni");
+    bundle.spec["linux"]["sysctl"] =
+        json!({ "net.ipv4.ip_unprivileged_port_start": "7", "kernel.shmmni": "77" });
     assert_eq!(bundle.output(), "7\n77\n");
 }

@@ -31,18 +31,35 @@ fn create_start_kill_delete() {
     bundle.write();
     let pid_file = bundle.dir.join("pid");
     let dir = bundle.dir.to_str().unwrap();
-    bundle.detached(&["create", "-b", dir, "--pid-file", pid_file.to_str().unwrap(), &bundle.id]);
+    bundle.detached(&[
+        "create",
+        "-b",
+        dir,
+        "--pid-file",
+        pid_file.to_str().unwrap(),
+        &bundle.id,
+    ]);
     assert_eq!(state(&bundle)["status"], "created");
-    assert_eq!(state(&bundle)["pid"].to_string(), fs::read_to_string(&pid_file).unwrap());
-    assert!(!bundle.root().join("tmp/ran").exists(), "nothing runs before the start");
+    assert_eq!(
+        state(&bundle)["pid"].to_string(),
+        fs::read_to_string(&pid_file).unwrap()
+    );
+    assert!(
+        !bundle.root().join("tmp/ran").exists(),
+        "nothing runs before the start"
+    );
     let again = bundle.command(&["create", "-b", dir, &bundle.id]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("already exists"));
     bundle.ok(&["start", &bundle.id]);
     eventually("running", || bundle.root().join("tmp/ran").exists());
     assert_eq!(state(&bundle)["status"], "running");
     assert!(!bundle.command(&["start", &bundle.id]).status.success());
-    assert!(!bundle.command(&["delete", &bundle.id]).status.success(), "a running one is not deleted");
-    let pids: Vec<i32> = serde_json::from_str(&bundle.ok(&["ps", "-f", "json", &bundle.id])).unwrap();
+    assert!(
+        !bundle.command(&["delete", &bundle.id]).status.success(),
+        "a running one is not deleted"
+    );
+    let pids: Vec<i32> =
+        serde_json::from_str(&bundle.ok(&["ps", "-f", "json", &bundle.id])).unwrap();
     assert_eq!(pids.len(), 1);
     assert!(bundle.ok(&["ps", &bundle.id]).contains("sleep 100"));
     bundle.ok(&["kill", &bundle.id, "KILL"]);
@@ -70,23 +87,47 @@ fn exit_statuses() {
     need_root!();
     for (args, status, text) in [
         (vec!["sh", "-c", "exit 7"], 7, ""),
-        (vec!["nosuch"], 127, "exec: \"nosuch\": executable file not found in $PATH"),
-        (vec!["/nosuch"], 127, "exec: \"/nosuch\": stat /nosuch: no such file or directory"),
-        (vec!["/etc/passwd"], 126, "exec: \"/etc/passwd\": permission denied"),
+        (
+            vec!["nosuch"],
+            127,
+            "exec: \"nosuch\": executable file not found in $PATH",
+        ),
+        (
+            vec!["/nosuch"],
+            127,
+            "exec: \"/nosuch\": stat /nosuch: no such file or directory",
+        ),
+        (
+            vec!["/etc/passwd"],
+            126,
+            "exec: \"/etc/passwd\": permission denied",
+        ),
         (vec!["/etc"], 126, "exec: \"/etc\": is a directory"),
-        (vec!["/tmp/script"], 126, "exec /tmp/script: exec format error"),
-        (vec!["/tmp/lost"], 127, "exec /tmp/lost: no such file or directory"),
+        (
+            vec!["/tmp/script"],
+            126,
+            "exec /tmp/script: exec format error",
+        ),
+        (
+            vec!["/tmp/lost"],
+            127,
+            "exec /tmp/lost: no such file or directory",
+        ),
     ] {
         let bundle = Bundle::new("").args(&args);
         for (name, content) in [("script", "echo no line"), ("lost", "#!/no/interpreter\n")] {
             let path = bundle.root().join("tmp").join(name);
             fs::write(&path, content).unwrap();
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .unwrap();
         }
         let (code, error) = bundle.error();
         assert_eq!(code, status, "{args:?}: {error}");
         assert!(error.contains(text), "{args:?}: {error}");
-        assert!(error.trim_end().lines().count() <= 1, "one sentence: {error}");
+        assert!(
+            error.trim_end().lines().count() <= 1,
+            "one sentence: {error}"
+        );
     }
 }
 
@@ -97,10 +138,24 @@ fn failures_reach_the_log_file() {
     bundle.write();
     let log = bundle.dir.join("log");
     let dir = bundle.dir.to_str().unwrap();
-    bundle.command(&["--log", log.to_str().unwrap(), "--log-format", "json", "create", "-b", dir, &bundle.id]);
+    bundle.command(&[
+        "--log",
+        log.to_str().unwrap(),
+        "--log-format",
+        "json",
+        "create",
+        "-b",
+        dir,
+        &bundle.id,
+    ]);
     let line: Value = serde_json::from_str(fs::read_to_string(log).unwrap().trim()).unwrap();
     assert_eq!(line["level"], "error");
-    assert!(line["msg"].as_str().unwrap().contains("executable file not found"));
+    assert!(
+        line["msg"]
+            .as_str()
+            .unwrap()
+            .contains("executable file not found")
+    );
 }
 
 #[test]
@@ -112,10 +167,26 @@ fn exec_is_where_init_is() {
                  grep -E 'Cap|NoNew|Seccomp|Uid|Groups' /proc/$1/status";
     let of = |pid: &str| bundle.ok(&["exec", &bundle.id, "sh", "-c", facts, "sh", pid]);
     assert_eq!(of("1"), of("self"));
-    let environment = bundle.ok(&["exec", "-e", "A=1", "--cwd", "/tmp", &bundle.id, "sh", "-c", "env; pwd"]);
-    assert!(environment.contains("A=1\n") && environment.contains("/tmp\n") && environment.contains("HOME=/root\n"));
+    let environment = bundle.ok(&[
+        "exec", "-e", "A=1", "--cwd", "/tmp", &bundle.id, "sh", "-c", "env; pwd",
+    ]);
+    assert!(
+        environment.contains("A=1\n")
+            && environment.contains("/tmp\n")
+            && environment.contains("HOME=/root\n")
+    );
     assert!(!environment.contains("CANARY"));
-    let user = bundle.ok(&["exec", "-u", "1000:7", "-g", "9", &bundle.id, "sh", "-c", "id -u; id -g; id -G; env"]);
+    let user = bundle.ok(&[
+        "exec",
+        "-u",
+        "1000:7",
+        "-g",
+        "9",
+        &bundle.id,
+        "sh",
+        "-c",
+        "id -u; id -g; id -G; env",
+    ]);
     assert!(user.starts_with("1000\n7\n7 9\n"), "{user}");
     assert!(user.contains("HOME=/home/u"));
     for (args, status) in [
@@ -126,10 +197,18 @@ fn exec_is_where_init_is() {
         (vec!["exec", "-u", "-1", &bundle.id, "id"], 125),
         (vec!["exec", "--cwd", "/nosuch", &bundle.id, "id"], 125),
     ] {
-        assert_eq!(bundle.command(&args).status.code(), Some(status), "{args:?}");
+        assert_eq!(
+            bundle.command(&args).status.code(),
+            Some(status),
+            "{args:?}"
+        );
     }
     let descriptors = bundle.ok(&["exec", &bundle.id, "ls", "-l", "/proc/self/fd"]);
-    assert_eq!(descriptors.matches(" -> ").count(), 3 + usize::from(descriptors.contains("/proc/")), "{descriptors}");
+    assert_eq!(
+        descriptors.matches(" -> ").count(),
+        3 + usize::from(descriptors.contains("/proc/")),
+        "{descriptors}"
+    );
 }
 
 #[test]
@@ -147,7 +226,10 @@ fn hooks_run_with_their_environment_only() {
     }
     bundle.spec["hooks"] = hooks;
     bundle.output();
-    assert_eq!(fs::read_to_string(&out).unwrap(), "prestart 1\ncreateRuntime 1\npoststart 1\npoststop 1\n");
+    assert_eq!(
+        fs::read_to_string(&out).unwrap(),
+        "prestart 1\ncreateRuntime 1\npoststart 1\npoststop 1\n"
+    );
     bundle.spec["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo reason >&2; exit 5"] }] });
     let (code, error) = bundle.error();
     assert!(code == 125 && error.contains("reason"), "{error}");
@@ -158,14 +240,22 @@ fn hooks_run_with_their_environment_only() {
 #[test]
 fn limits_that_the_host_cannot_give_are_cut_with_one_warning() {
     need_root!();
-    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let (_, hard) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     let mut bundle = Bundle::new("ulimit -Hn");
-    bundle.spec["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "hard": hard + 1, "soft": hard + 1 }]);
+    bundle.spec["process"]["rlimits"] =
+        json!([{ "type": "RLIMIT_NOFILE", "hard": hard + 1, "soft": hard + 1 }]);
     let output = bundle.run();
-    let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (text, error) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{error}");
     let got: u64 = text.trim().parse().unwrap();
-    assert!(got == hard + 1 || (got == hard && error.matches("warning").count() == 1), "{text} {error}");
+    assert!(
+        got == hard + 1 || (got == hard && error.matches("warning").count() == 1),
+        "{text} {error}"
+    );
 }
 
 #[test]
@@ -175,8 +265,77 @@ fn terminal_in_the_container() {
     bundle.spec["process"]["terminal"] = json!(true);
     bundle.spec["process"]["consoleSize"] = json!({ "height": 33, "width": 99 });
     let text = bundle.output();
-    assert!(text.contains("/dev/pts/0") && text.contains("33 99"), "{text}");
+    assert!(
+        text.contains("/dev/pts/0") && text.contains("33 99"),
+        "{text}"
+    );
     bundle.write();
     let refused = bundle.command(&["create", "-b", bundle.dir.to_str().unwrap(), &bundle.id]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("console socket"));
+}
+
+#[test]
+fn an_exec_is_hidden_until_it_is_confined() {
+    need_root!();
+    // CVE-2016-9962, CVE-2019-5736: what a process of the container can learn of one that is just entering it.
+    let script = "while true; do for p in /proc/[0-9]*; do readlink $p/exe; ls -l $p/fd; done; done > /tmp/seen 2>/dev/null";
+    let bundle = Bundle::new(script);
+    bundle.run_detached();
+    for _ in 0..60 {
+        bundle.ok(&["exec", &bundle.id, "true"]);
+    }
+    let seen = fs::read_to_string(bundle.root().join("tmp/seen")).unwrap();
+    let links: Vec<&str> = seen
+        .lines()
+        .filter_map(|line| line.split(" -> ").last())
+        .collect();
+    assert!(links.contains(&"/bin/busybox"), "the loop saw itself");
+    for link in links {
+        let foreign = link.ends_with("/pyd-runtime")
+            || link == "/"
+            || link.contains("cgroup")
+            || link.contains("/state/");
+        assert!(!foreign, "{link}");
+    }
+}
+
+#[test]
+fn preserved_descriptors_only() {
+    need_root!();
+    let bundle = Bundle::new("ls -l /proc/self/fd; cat <&3");
+    bundle.write();
+    let given = bundle.dir.join("given");
+    fs::write(&given, "through 3\n").unwrap();
+    let script = format!("exec 3<{} 4</etc/hostname; exec \"$@\"", given.display());
+    let state = bundle.dir.join("state");
+    let dir = bundle.dir.to_str().unwrap();
+    let run = |preserve: &str| {
+        let program = env!("CARGO_BIN_EXE_pyd-runtime");
+        let root = state.to_str().unwrap();
+        let args = [
+            "-c",
+            &script,
+            "sh",
+            program,
+            "--root",
+            root,
+            "run",
+            "--preserve-fds",
+            preserve,
+            "-b",
+            dir,
+            &bundle.id,
+        ];
+        std::process::Command::new("/bin/sh")
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    let output = run("1");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("through 3") && !text.contains("hostname"),
+        "{text}"
+    );
+    assert!(!run("0").status.success(), "3 is not there");
 }

@@ -1,4 +1,4 @@
-//! Descriptors that come from outside: over a unix socket (`SCM_RIGHTS`) or by number from the parent process.
+//! Descriptors over a unix socket (`SCM_RIGHTS`).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -40,16 +40,4 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Opti
         }
     }
     Ok((message.bytes, received))
-}
-
-/// Takes over a descriptor that the parent process left open under a number it told us, and makes it close-on-exec;
-/// `EBADF` when there is none or when it is one of the standard three.
-pub fn inherited(number: RawFd) -> nix::Result<OwnedFd> {
-    if number < 3 {
-        return Err(Errno::EBADF);
-    }
-    // SAFETY: fcntl on any integer is harmless; it fails with EBADF when nothing is open there.
-    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: open (just checked) and named by the parent for this one use, so no other owner exists here.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -115,7 +115,8 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
 }
 
 fn complain(error: &Error) -> u8 {
-    eprintln!("pyd-runtime: {error}");
+    // Whether anybody reads it or not, the exit status is what it is.
+    let _ = writeln!(std::io::stderr(), "pyd-runtime: {error}");
     error.exit_code
 }
 
@@ -256,6 +257,6 @@ fn write_pid_file(args: &Args, pid: i32) -> Result<()> {
 /// Warnings go to stderr, one line each.
 fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("pyd-runtime: warning: {warning}");
+        let _ = writeln!(std::io::stderr(), "pyd-runtime: warning: {warning}");
     }
 }

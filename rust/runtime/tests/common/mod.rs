@@ -54,7 +54,11 @@ impl Bundle {
         for applet in applets.split_whitespace() {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
-        fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n").unwrap();
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n",
+        )
+        .unwrap();
         let spec = spec(script, &format!("/pyd-core-test/{id}"));
         Self { dir, id, spec }
     }
@@ -87,15 +91,27 @@ impl Bundle {
     pub fn output(&self) -> String {
         let output = self.run();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{}\n{text}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}\n{text}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
         text
     }
 
     /// Exit status and standard error of `run`, which must fail.
     pub fn error(&self) -> (i32, String) {
         let output = self.run();
-        assert!(!output.status.success(), "it ran: {}", String::from_utf8_lossy(&output.stdout));
-        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+        assert!(
+            !output.status.success(),
+            "it ran: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        (
+            output.status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     }
 
     /// Writes config.json.
@@ -105,14 +121,23 @@ impl Bundle {
 
     /// Any command of the runtime.
     pub fn command(&self, args: &[&str]) -> Output {
-        runtime().arg("--root").arg(self.dir.join("state")).args(args).output().unwrap()
+        runtime()
+            .arg("--root")
+            .arg(self.dir.join("state"))
+            .args(args)
+            .output()
+            .unwrap()
     }
 
     /// A command that must succeed; gives its standard output.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.command(args);
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {} {error}", output.status);
+        assert!(
+            output.status.success(),
+            "{args:?}: {} {error}",
+            output.status
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -122,8 +147,17 @@ impl Bundle {
         let mut command = runtime();
         command.arg("--root").arg(self.dir.join("state")).args(args);
         let log = fs::File::create(self.dir.join("stderr")).unwrap();
-        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).status().unwrap();
-        assert!(status.success(), "{args:?}: {}", fs::read_to_string(self.dir.join("stderr")).unwrap());
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .status()
+            .unwrap();
+        assert!(
+            status.success(),
+            "{args:?}: {}",
+            fs::read_to_string(self.dir.join("stderr")).unwrap()
+        );
     }
 
     /// Runs in the background.
@@ -135,14 +169,25 @@ impl Bundle {
     pub fn leftovers(&self) -> Vec<String> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let dir = self.dir.to_str().unwrap();
-        let mut left: Vec<String> = mounts.lines().filter(|line| line.contains(dir)).map(str::to_owned).collect();
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        let mut left: Vec<String> = mounts
+            .lines()
+            .filter(|line| line.contains(dir))
+            .map(str::to_owned)
+            .collect();
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let group = hierarchy.path().join("pyd-core-test").join(&self.id);
             if group.exists() {
                 left.push(group.display().to_string());
             }
         }
-        let states = fs::read_dir(self.dir.join("state")).into_iter().flatten().flatten();
+        let states = fs::read_dir(self.dir.join("state"))
+            .into_iter()
+            .flatten()
+            .flatten();
         left.extend(states.map(|entry| entry.path().display().to_string()));
         left
     }
@@ -167,8 +212,19 @@ pub fn runtime() -> Command {
 
 fn spec(script: &str, cgroup: &str) -> Value {
     let capabilities = json!([
-        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
-        "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FSETID",
+        "CAP_FOWNER",
+        "CAP_MKNOD",
+        "CAP_NET_RAW",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SETFCAP",
+        "CAP_SETPCAP",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_SYS_CHROOT",
+        "CAP_KILL",
         "CAP_AUDIT_WRITE"
     ]);
     json!({
