@@ -91,7 +91,6 @@ def _files(world: World) -> list[str]:
         world.data_root / "containers",
         world.data_root / "ingest",
         world.data_root / "trash",
-        Path("/dev/shm"),
     ]
     found = []
     for place in places:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable
 
@@ -26,6 +27,8 @@ def test_nginx_answers_through_p(images: Callable[[str], str], pyd: Pyd, name: s
     assert '"GET / HTTP/1.1" 200' in pyd("logs", name).stdout
     assert pyd("exec", name, "nginx", "-v").code == 0
     follower = pyd.popen("logs", "-f", "--tail", "0", name)
+    # from when on it follows is not announced; a page before that it would not show
+    time.sleep(1)
     page()
     assert follower.stdout
     assert "GET / " in follower.stdout.readline()
