@@ -55,7 +55,7 @@ def create(args: Args) -> int:
 def _engine(args: Args) -> Engine:
     engine = Engine()
     if not args.flag("quiet"):
-        engine.images.on_pull = _watcher
+        engine.on_pull = _watcher
     return engine
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyd.engine import create as _create
 from pyd.engine.options import ContainerOptions, Created, ExecOptions, LogOptions, RunResult
 from pyd.errors import NotModified, NotSupported
 
@@ -24,7 +23,9 @@ class Containers:
         self._engine = engine
 
     def create(self, options: ContainerOptions) -> Created:
-        return _create.create(self._engine, options)
+        from pyd.engine.create import create
+
+        return create(self._engine, options)
 
     def start(self, name: str) -> None:
         """Start without attaching. Raises StartError; NotModified when it runs already."""

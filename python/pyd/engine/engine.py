@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pyd.store import ContainerRecord, Store
 
 if TYPE_CHECKING:
     from pyd.engine.containers import Containers
+    from pyd.engine.image_pull import Watcher
     from pyd.engine.images import Images
     from pyd.engine.volumes import Volumes
     from pyd.store.images import Image
@@ -39,6 +40,8 @@ class Engine:
         self.config = config or Config(data_root=data_root, run_root=run_root)
         self.store = Store(self.config.paths)
         self.children = Children()
+        # asked for a Watcher when a run or create has to pull its image
+        self.on_pull: Callable[[], Watcher] | None = None
 
     @cached_property
     def containers(self) -> Containers:
@@ -50,7 +53,9 @@ class Engine:
     def images(self) -> Images:
         from pyd.engine.images import Images
 
-        return Images(self.store)
+        images = Images(self.store)
+        images.on_pull = self.on_pull
+        return images
 
     @cached_property
     def volumes(self) -> Volumes:

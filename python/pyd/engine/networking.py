@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.errors import Conflict, PydError, from_os_error
-from pyd.network.driver import driver_for
-from pyd.network.endpoint import Endpoint, NetworkOptions, Site
 from pyd.store import ContainerRecord, NetworkRecord
 
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
+    from pyd.network.endpoint import Endpoint, NetworkOptions
     from pyd.network.ports import PortMapping
 
 
 def options_of(config: dict[str, Any], host: dict[str, Any], hostname: str = "") -> NetworkOptions:
     """NetworkOptions of a container; `hostname` only where the user gave one."""
+    from pyd.network.endpoint import NetworkOptions
+
     return NetworkOptions(
         mode=host["NetworkMode"],
         ports=tuple(_ports(config, host)),
@@ -56,6 +57,8 @@ def check(config: dict[str, Any], host: dict[str, Any], hostname: str) -> None:
     """Refuse at create what the network cannot do."""
     mode = host["NetworkMode"]
     if mode not in ("none", "host"):
+        from pyd.network.driver import driver_for
+
         options = options_of(config, host, hostname)
         if mode.startswith("container:"):
             # what the image exposes is not what the user asked for
@@ -69,9 +72,13 @@ def check(config: dict[str, Any], host: dict[str, Any], hostname: str) -> None:
 
 def connect(engine: Engine, record: ContainerRecord) -> Endpoint:
     """The endpoint of a container that is about to start, its address claimed in the store."""
+    from pyd.network.endpoint import Endpoint, Site
+
     mode = record.host["NetworkMode"]
     if mode == "none":
         return Endpoint(network="none")
+    from pyd.network.driver import driver_for
+
     options = options_of(record.config, record.host)
     driver = driver_for(mode)
     if mode == "host":

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# eq and repr of so many fields would take three milliseconds to make, at every start of the command
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ContainerOptions:
     """Everything that `run` and `create` can be told. None or empty means: the image's value, else Docker's default."""
 
