@@ -231,7 +231,12 @@ pub fn with_default_rules(rules: &[LinuxDeviceCgroup]) -> Vec<LinuxDeviceCgroup>
     all.push(rule(LinuxDeviceType::C, None, None, "m"));
     all.push(rule(LinuxDeviceType::B, None, None, "m"));
     for (_, major, minor) in DEFAULT {
-        all.push(rule(LinuxDeviceType::C, Some(major as i64), Some(minor as i64), "rwm"));
+        all.push(rule(
+            LinuxDeviceType::C,
+            Some(major as i64),
+            Some(minor as i64),
+            "rwm",
+        ));
     }
     // Slaves of pseudo terminals, and their multiplexer.
     all.push(rule(LinuxDeviceType::C, Some(136), None, "rwm"));

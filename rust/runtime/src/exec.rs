@@ -193,10 +193,12 @@ impl Entry<'_> {
         let pid_flag = CloneFlags::CLONE_NEWPID;
         let rest = self.target.flags - pid_flag;
         if !self.target.flags.contains(pid_flag) {
-            return self.fork(&into, || {
-                parent.close_copy();
-                self.run(child, rest)
-            }).map_err(refused);
+            return self
+                .fork(&into, || {
+                    parent.close_copy();
+                    self.run(child, rest)
+                })
+                .map_err(refused);
         }
         // The pid namespace of children can be changed and changed back: one fork less than a process in between.
         let own = File::open("/proc/self/ns/pid").map_err(|e| {
@@ -210,9 +212,9 @@ impl Entry<'_> {
         match setns(&self.target.pidfd, pid_flag) {
             Ok(()) => {
                 let spawned = self.fork(&into, || {
-                parent.close_copy();
-                self.run(child, rest)
-            });
+                    parent.close_copy();
+                    self.run(child, rest)
+                });
                 setns(&own, pid_flag).map_err(|e| Error::os("exec", "setns back", e))?;
                 spawned.map_err(refused)
             }

@@ -204,7 +204,9 @@ pub fn list(root: &Path) -> Vec<String> {
 pub fn start_time(pid: Pid) -> Option<u64> {
     // One read: procfs has no size to allocate by.
     let mut text = [0u8; 1024];
-    let n = File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut text)).ok()?;
+    let n = File::open(format!("/proc/{pid}/stat"))
+        .and_then(|mut file| file.read(&mut text))
+        .ok()?;
     let stat = String::from_utf8_lossy(&text[..n]);
     // The name in parentheses may hold anything, so from its last one.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
