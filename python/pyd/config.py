@@ -1,4 +1,6 @@
-"""Settings of one engine: flags first, then the environment, then defaults. And the user's Docker config.json."""
+"""Settings of one engine: flags first, then the environment, then defaults. And the user's Docker
+config.json.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ class Config:
         self.subnet = subnet or environ.get("PYD_SUBNET") or None
         self.runtime = (
             runtime or environ.get("PYD_RUNTIME") or f"{os.path.dirname(__file__)}/_bin/pyd-runtime"
-        )  # noqa: PTH120
+        )
 
     def cgroup(self, container_id: str) -> str:
         return f"{self.cgroup_parent}/{container_id}"
@@ -57,7 +59,8 @@ def docker_config_path() -> str:
 def docker_config() -> Mapping[str, Any]:
     """The user's Docker config.json; empty if there is none.
 
-    Keys that pyd reads: auths, credsStore, credHelpers, detachKeys, psFormat, imagesFormat, statsFormat, proxies.
+    Keys that pyd reads: auths, credsStore, credHelpers, detachKeys, psFormat, imagesFormat, statsFormat,
+    proxies.
     """
     path = docker_config_path()
     try:

@@ -25,8 +25,8 @@ class Paths:
     __slots__ = ("data_root", "run_root")
 
     def __init__(self, data_root: str | None = None, run_root: str | None = None) -> None:
-        self.data_root = os.path.abspath(data_root or _default_data_root())  # noqa: PTH100
-        self.run_root = os.path.abspath(run_root or _default_run_root())  # noqa: PTH100
+        self.data_root = os.path.abspath(data_root or _default_data_root())
+        self.run_root = os.path.abspath(run_root or _default_run_root())
 
     @property
     def db(self) -> str:
@@ -81,20 +81,21 @@ class Paths:
     def make(self) -> None:
         """Make both roots and the directories directly below them that are missing.
 
-        0711 above, so that a container's remapped root can reach its own rootfs, and 0700 where host users must not
+        0711 above, so that a container's remapped root can reach its own rootfs, and 0700 where host users
+        must not
         walk in: layers hold setuid programs (CVE-2021-41091).
         """
         try:
-            if os.path.isdir(self.trash) and os.path.isdir(self.bundles):  # noqa: PTH112
+            if os.path.isdir(self.trash) and os.path.isdir(self.bundles):
                 return
-            os.makedirs(self.data_root, mode=0o711, exist_ok=True)  # noqa: PTH103
+            os.makedirs(self.data_root, mode=0o711, exist_ok=True)
             for path in (self.snapshots, self.containers, self.volumes):
-                os.makedirs(path, mode=0o710, exist_ok=True)  # noqa: PTH103
+                os.makedirs(path, mode=0o710, exist_ok=True)
             for path in (self.content, self.ingest):
-                os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
-            os.makedirs(self.bundles, mode=0o700, exist_ok=True)  # noqa: PTH103
+                os.makedirs(path, mode=0o700, exist_ok=True)
+            os.makedirs(self.bundles, mode=0o700, exist_ok=True)
             # last: its presence says that the others are there
-            os.makedirs(self.trash, mode=0o700, exist_ok=True)  # noqa: PTH103
+            os.makedirs(self.trash, mode=0o700, exist_ok=True)
         except OSError as error:
             raise errors.from_os_error(error, f"making {error.filename or self.data_root}") from error
 

@@ -130,8 +130,18 @@ def test_options_of_run() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("0", 0), ("100", 100), ("1b", 1), ("1k", 1024), ("1kb", 1024), ("64M", 64 << 20), ("1.5g", 3 << 29), ("1GiB", 1 << 30), ("-1", -1)],
-)  # fmt: skip
+    [
+        ("0", 0),
+        ("100", 100),
+        ("1b", 1),
+        ("1k", 1024),
+        ("1kb", 1024),
+        ("64M", 64 << 20),
+        ("1.5g", 3 << 29),
+        ("1GiB", 1 << 30),
+        ("-1", -1),
+    ],
+)
 def test_sizes(text: str, expected: int) -> None:
     assert parse_size(text) == expected
 

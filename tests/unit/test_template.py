@@ -39,10 +39,13 @@ OBJECT: dict[str, object] = {
         ("{{if and (ge .State.Pid 5) (lt .State.Pid 6) (ne .State.Pid 4)}}yes{{end}}", "yes"),
         ("{{$x := .State}}{{$x.Pid}}", "5"),
         ('{{$x := 1}}{{if true}}{{$x = 2}}{{end}}{{$x}}{{"s"}}{{`r`}}', "2sr"),
-        ("{{.Name | upper | printf \"%-6s|\"}}", "/WEB  |"),
-        ('{{printf "%d %s %q %v %5.1f%%" .State.Pid .Name .Name .State.Load .State.Load}}', '5 /web "/web" 1.5   1.5%'),
+        ('{{.Name | upper | printf "%-6s|"}}', "/WEB  |"),
+        (
+            '{{printf "%d %s %q %v %5.1f%%" .State.Pid .Name .Name .State.Load .State.Load}}',
+            '5 /web "/web" 1.5   1.5%',
+        ),
         ('{{join .Config.Env ","}} {{len .Config.Env}} {{len .Name}}', "A=1,B=2 2 4"),
-        ('{{json .Config}}', '{"Labels":{"a.b":"x","c":"y"},"Env":["A=1","B=2"],"Cmd":null}'),
+        ("{{json .Config}}", '{"Labels":{"a.b":"x","c":"y"},"Env":["A=1","B=2"],"Cmd":null}'),
         ('{{json "<é>"}}', '"<é>"'),
         ("{{lower `AB`}} {{title `ab cd`}} {{truncate `abcdef` 3}} {{pad `x` 1 2}}|", "ab Ab Cd abc  x  |"),
         ('{{index (split "a:b:c" ":") 1}} {{slice "abcdef" 1 3}}', "b bc"),
@@ -52,7 +55,7 @@ OBJECT: dict[str, object] = {
         ("{{true}} {{nil | printf `%v`}} {{0x10}} {{-3}}", "true <nil> 16 -3"),
         ("{{(index .Networks `bridge`).Address}}", "1.2.3.4"),
     ],
-)  # fmt: skip
+)
 def test_renders_as_go(template: str, expected: str) -> None:
     assert render(template, OBJECT) == expected
 

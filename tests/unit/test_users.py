@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 the digits of other scripts are the point here
 """USER: what it means, and that nothing becomes root by accident."""
 
 from __future__ import annotations
@@ -52,11 +53,37 @@ def test_resolves_as_docker(spec: str, uid: int, gid: int, groups: tuple[int, ..
 @pytest.mark.parametrize(
     "spec",
     [
-        "4294967296", "2147483648", "-1", "18446744073709551616", "0x0", "+0", "٣", "٠", "1e0", "0.0", " 0", "0 ", "nosuch",
-        "evil", "empty", "negative", "hex", "root:nosuch", "root:4294967296", "root:-1", "www:odd", "root:+0", ":",
-        "broken", "ro ot", "a\0b", "--", "²", "0" * 11,
+        "4294967296",
+        "2147483648",
+        "-1",
+        "18446744073709551616",
+        "0x0",
+        "+0",
+        "٣",
+        "٠",
+        "1e0",
+        "0.0",
+        " 0",
+        "0 ",
+        "nosuch",
+        "evil",
+        "empty",
+        "negative",
+        "hex",
+        "root:nosuch",
+        "root:4294967296",
+        "root:-1",
+        "www:odd",
+        "root:+0",
+        ":",
+        "broken",
+        "ro ot",
+        "a\0b",
+        "--",
+        "²",
+        "0" * 11,
     ],
-)  # fmt: skip
+)
 def test_refused_and_never_root(spec: str) -> None:
     with pytest.raises(PydError):
         lookup(spec, PASSWD, GROUP)

@@ -28,7 +28,9 @@ class UsageError(errors.InvalidArgument):
 
 
 class Option:
-    """One flag. `later` is set for flags that Docker has and pyd not yet: the rest of the sentence saying so."""
+    """One flag. `later` is set for flags that Docker has and pyd not yet: the rest of the sentence saying
+    so.
+    """
 
     __slots__ = ("default", "help", "kind", "later", "metavar", "name", "short", "values")
 

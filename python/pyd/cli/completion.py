@@ -42,7 +42,9 @@ def completion(args: Args) -> int:
 
 
 def complete(words: list[str]) -> int:
-    """Print what may stand in the place of the last word, one a line. Never fails: the shell wants no messages."""
+    """Print what may stand in the place of the last word, one a line. Never fails: the shell wants no
+    messages.
+    """
     try:
         for word in candidates(words):
             print(word)

@@ -1,6 +1,8 @@
-"""Entry point of `pyd`: finds the module of the command, lets it run, turns errors into messages and exit codes.
+"""Entry point of `pyd`: finds the module of the command, lets it run, turns errors into messages and exit
+codes.
 
-Every module of commands has `COMMANDS: dict[str, Command]`; it is named in the tables here and imported only when one
+Every module of commands has `COMMANDS: dict[str, Command]`; it is named in the tables here and imported
+only when one
 of its commands is used.
 """
 
@@ -132,7 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("PYD_DEBUG"):
             raise
         return report(
-            errors.from_os_error(error, error.filename and f"opening {error.filename}" or "system call"), path
+            errors.from_os_error(error, (error.filename and f"opening {error.filename}") or "system call"),
+            path,
         )
 
 
@@ -155,7 +158,9 @@ def find(arguments: list[str]) -> tuple[Command | None, str, list[str]]:
 
 
 def load(module: str, name: str) -> Command:
-    """The command `name` ("run", "image ls") of pyd.cli.<module>: its table has the full name or the last word."""
+    """The command `name` ("run", "image ls") of pyd.cli.<module>: its table has the full name or the last
+    word.
+    """
     commands: dict[str, Command] = import_module(f"pyd.cli.{module}").COMMANDS
     return commands[name] if name in commands else commands[name.rpartition(" ")[2]]
 

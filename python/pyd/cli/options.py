@@ -1,4 +1,6 @@
-"""The flags that `run` and `create` share, in the order of their subjects, and what they mean for the engine."""
+"""The flags that `run` and `create` share, in the order of their subjects, and what they mean for the
+engine.
+"""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ def _streams(args: Args) -> list[str] | None:
     for stream in streams:
         if stream not in _STREAMS:
             raise UsageError(
-                f'invalid argument "{stream}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR'
+                f'invalid argument "{stream}" for "-a, --attach" flag: '
+                "valid streams are STDIN, STDOUT and STDERR"
             )
     return streams or None
 
@@ -110,7 +111,8 @@ def _open_cidfile(path: str) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
         raise errors.InvalidArgument(
-            f"container ID file found, make sure the other container isn't running or delete {path}: it already exists"
+            "container ID file found, make sure the other container isn't running "
+            f"or delete {path}: it already exists"
         ) from None
     except OSError as error:
         raise errors.from_os_error(error, f"failed to create the container ID file {path}") from error

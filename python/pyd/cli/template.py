@@ -1,7 +1,9 @@
 """Go text/template as far as --format needs it (pkg.go.dev/text/template, docs.docker.com/go/formatting).
 
-Fields, variables, pipelines, if/else/with/range, the comparison functions, index, len, slice, print*, and Docker's
-json, join, lower, upper, title, split, pad, truncate. Values are what JSON has: mappings, lists, strings, numbers.
+Fields, variables, pipelines, if/else/with/range, the comparison functions, index, len, slice, print*, and
+Docker's
+json, join, lower, upper, title, split, pad, truncate. Values are what JSON has: mappings, lists, strings,
+numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class _Continue(Exception):
 
 
 def render(template: str, obj: Mapping[str, object]) -> str:
-    """The text of `template` executed on `obj`. Raises InvalidArgument for a bad template or a missing field."""
+    """The text of `template` executed on `obj`. Raises InvalidArgument for a bad template or a missing
+    field.
+    """
     return Template(template).render(obj)
 
 
@@ -138,7 +142,8 @@ class _Execution:
                 raise
             except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
                 raise errors.InvalidArgument(
-                    f'template parsing error: template: :1: executing "" at <{name}>: error calling {name}: {error}'
+                    f'template parsing error: template: :1: executing "" at <{name}>: '
+                    f"error calling {name}: {error}"
                 ) from error
         if len(operands) > 1 or last:
             raise errors.InvalidArgument(
@@ -180,16 +185,19 @@ def _field(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
         if name in value:
             return value[name]
-        # An API object has fields in capitals only; missing there is a mistake in the template, while a key that
+        # An API object has fields in capitals only; missing there is a mistake in the template, while a key
+        # that
         # the user's own map (labels, options) lacks is <no value>
         if value and all(str(key)[:1].isupper() for key in value):
             raise errors.InvalidArgument(
-                f'template parsing error: template: :1:2: executing "" at <.{name}>: map has no entry for key "{name}"'
+                f'template parsing error: template: :1:2: executing "" at <.{name}>: '
+                f'map has no entry for key "{name}"'
             )
         return NO_VALUE
     if value is None or value is NO_VALUE:
         raise errors.InvalidArgument(
-            f'template parsing error: template: :1:2: executing "" at <.{name}>: nil pointer evaluating interface {{}}.{name}'
+            f'template parsing error: template: :1:2: executing "" at <.{name}>: '
+            f"nil pointer evaluating interface {{}}.{name}"
         )
     raise errors.InvalidArgument(
         f'template parsing error: template: :1:2: executing "" at <.{name}>: '

@@ -8,7 +8,8 @@ Nodes (lists of them are bodies):
     ("break",) ("continue",)
 pipe:    (variables: tuple[str, ...], declares: bool, commands: list[command])
 command: list of operands; the first may be ("func", name)
-operand: ("dot",) ("var", name) ("const", value) ("nil",) ("func", name) ("pipe", pipe) ("field", operand, [names])
+operand: ("dot",) ("var", name) ("const", value) ("nil",) ("func", name) ("pipe", pipe) ("field", operand,
+[names])
 """
 
 from __future__ import annotations

@@ -18,13 +18,16 @@ COMMON = (
     "pause unpause rename update load import tag history info version doctor completion"
 ).split()
 EPILOG = (
-    "Global options: --data-root DIR, --run-root DIR (where the objects live), -D/--debug (tracebacks), -v/--version.\n"
+    "Global options: --data-root DIR, --run-root DIR (where the objects live), -D/--debug (tracebacks), "
+    "-v/--version.\n"
     "See 'pyd COMMAND --help'."
 )
 
 
 def show_help(words: list[str]) -> int:
-    """Print the help of `pyd`, of a group or of a command. Exit status 0, or raises UsageError for an unknown one."""
+    """Print the help of `pyd`, of a group or of a command. Exit status 0, or raises UsageError for an
+    unknown one.
+    """
     if not words:
         typer.echo(_overview().get_help(typer.Context(_overview(), info_name="pyd")))
         return 0

@@ -65,7 +65,9 @@ class Containers:
         return self._engine.settled(name)
 
     def stop(self, name: str, timeout: float | None = None, signal: str = "") -> bool:
-        """False when it did not run. `timeout` in seconds, negative = wait for ever, None = the container's own."""
+        """False when it did not run. `timeout` in seconds, negative = wait for ever, None = the container's
+        own.
+        """
         from pyd.engine import lifecycle
 
         return lifecycle.stop(self._engine, name, timeout, signal)

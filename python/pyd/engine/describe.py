@@ -84,7 +84,9 @@ def _arguments(options: ContainerOptions, image: Defaults | None) -> tuple[Seque
 
 
 def environment(given: Sequence[str], image: Sequence[str]) -> list[str]:
-    """The image's entries, then the user's; "NAME" without a value copies the caller's and "NAME=" is empty."""
+    """The image's entries, then the user's; "NAME" without a value copies the caller's and "NAME=" is
+    empty.
+    """
     values = {entry.partition("=")[0]: entry for entry in image}
     for entry in given:
         name, equals, _ = entry.partition("=")
@@ -229,7 +231,9 @@ def _oom_score_adj() -> int:
 
 
 def port_bindings(publish: Sequence[str]) -> dict[str, list[dict[str, str]]]:
-    """Docker's PortBindings: {"80/tcp": [{"HostIp", "HostPort"}]}; a range of host ports stays "8000-8010"."""
+    """Docker's PortBindings: {"80/tcp": [{"HostIp", "HostPort"}]}; a range of host ports stays
+    "8000-8010".
+    """
     from pyd.network import ports
 
     bindings: dict[str, list[dict[str, str]]] = {}
@@ -278,7 +282,10 @@ def _rate(text: str, is_bytes: bool) -> dict[str, Any]:
     except ValueError:
         rate = -1
     if not colon or not path.startswith("/dev/") or rate < 0:
-        form = "The correct format is <device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
+        form = (
+            "The correct format is <device-path>:<number>[<unit>]. Number must be a positive integer. "
+            "Unit is optional and can be kb, mb, or gb"
+        )
         raise InvalidArgument(f"invalid rate for device: {text}. {form}")
     return {"Path": path, "Rate": rate}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyd.config import Config
 from pyd.engine import settle as _settle
-from pyd.engine.options import ContainerOptions, Created, RunResult
+from pyd.engine.options import ContainerOptions, RunResult
 from pyd.errors import Conflict, ContainerNotFound, ImageNotFound, NotModified, PydError
 from pyd.runtime import bundle, task
 from pyd.store import ContainerRecord, Store
@@ -149,7 +149,8 @@ class Engine:
     def discard(self, record: ContainerRecord, *, volumes: bool | None = None) -> None:
         """Remove row, files and lock of a container that does not run.
 
-        `volumes`: its anonymous ones too (default: with --rm). The row goes first: what is left after a kill in
+        `volumes`: its anonymous ones too (default: with --rm). The row goes first: what is left after a
+        kill in
         between are files that no row knows, which `sweep` finds.
         """
         paths = self.config.paths
@@ -209,7 +210,9 @@ class Engine:
 
 
 class Children:
-    """Shims that this process has spawned: in a process that lives long they must be collected when they end."""
+    """Shims that this process has spawned: in a process that lives long they must be collected when they
+    end.
+    """
 
     __slots__ = ("_pids",)
 

@@ -30,7 +30,9 @@ def check_names(filters: Mapping[str, object], known: Sequence[str]) -> None:
 
 
 def label_matches(wanted: Iterable[str], labels: Mapping[str, str]) -> bool:
-    """Every "key" or "key=value" is there. Labels are the one filter whose repetition means both, as in Docker."""
+    """Every "key" or "key=value" is there. Labels are the one filter whose repetition means both, as in
+    Docker.
+    """
     for text in wanted:
         name, equals, value = text.partition("=")
         if name not in labels or (equals and labels[name] != value):

@@ -19,7 +19,9 @@ _KILL_SECONDS = 30.0  # how long a process may take to die of SIGKILL (it can be
 
 
 def stop(engine: Engine, name: str, timeout: float | None = None, signal: str = "") -> bool:
-    """Signal, wait, kill. `timeout`: seconds, negative = for ever, None = the container's. False if it ran not."""
+    """Signal, wait, kill. `timeout`: seconds, negative = for ever, None = the container's. False if it ran
+    not.
+    """
     number = signal_number(signal) if signal else 0
     record = engine.settled(name)
     if record.state not in ("running", "paused"):
@@ -165,9 +167,20 @@ def rename(engine: Engine, name: str, new_name: str) -> None:
 
 
 _UPDATABLE = (
-    "BlkioWeight", "CpuPeriod", "CpuQuota", "CpuRealtimePeriod", "CpuRealtimeRuntime", "CpuShares", "CpusetCpus",
-    "CpusetMems", "Memory", "MemoryReservation", "MemorySwap", "NanoCpus", "PidsLimit",
-)  # fmt: skip
+    "BlkioWeight",
+    "CpuPeriod",
+    "CpuQuota",
+    "CpuRealtimePeriod",
+    "CpuRealtimeRuntime",
+    "CpuShares",
+    "CpusetCpus",
+    "CpusetMems",
+    "Memory",
+    "MemoryReservation",
+    "MemorySwap",
+    "NanoCpus",
+    "PidsLimit",
+)
 
 
 def update(engine: Engine, name: str, changes: dict[str, Any]) -> list[str]:
@@ -181,7 +194,8 @@ def update(engine: Engine, name: str, changes: dict[str, Any]) -> list[str]:
         host = {**record.host, **changes}
         if "Memory" in changes and "MemorySwap" not in changes and 0 < host["MemorySwap"] < host["Memory"]:
             raise Conflict(
-                "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+                "Memory limit should be smaller than already set memoryswap limit, "
+                "update the memoryswap at the same time"
             )
         warnings = resources.check(host)
         if record.state in ("running", "paused"):

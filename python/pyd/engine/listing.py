@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from pyd.engine.engine import Engine
 
 FILTERS = (
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network", "publish",
-    "since", "status", "volume",
-)  # fmt: skip
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+)
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 
 
@@ -26,7 +38,8 @@ def list_containers(
 ) -> list[dict[str, Any]]:
     """Rows, newest first. `last`: that many, running or not. Without `all` only those that run.
 
-    Row: Id Names Image ImageID Command Created (RFC 3339) State ExitCode StartedAt FinishedAt Labels Mounts Networks
+    Row: Id Names Image ImageID Command Created (RFC 3339) State ExitCode StartedAt FinishedAt Labels Mounts
+    Networks
     Ports.
     """
     filters = filters or {}

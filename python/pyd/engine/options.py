@@ -13,7 +13,9 @@ from typing import Any
 # eq and repr of so many fields would take three milliseconds to make, at every start of the command
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ContainerOptions:
-    """Everything that `run` and `create` can be told. None or empty means: the image's value, else Docker's default."""
+    """Everything that `run` and `create` can be told. None or empty means: the image's value, else Docker's
+    default.
+    """
 
     # what runs
     image: str = ""
@@ -118,7 +120,9 @@ class ExecOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A container that ran to its end. exit_code is 128+n after signal n. With a tty everything is in stdout."""
+    """A container that ran to its end. exit_code is 128+n after signal n. With a tty everything is in
+    stdout.
+    """
 
     exit_code: int
     stdout: bytes

@@ -1,4 +1,6 @@
-"""A person at a container: stdio carried both ways, terminal in raw mode, signals and window size handed on."""
+"""A person at a container: stdio carried both ways, terminal in raw mode, signals and window size handed
+on.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +152,9 @@ def attach(engine: Engine, name: str, session: Session) -> int:
 
 
 def exec_attached(engine: Engine, name: str, options: ExecOptions, session: Session) -> int:
-    """`exec`: the exit code of the process. Signals are not handed on, as in Docker: Ctrl-C ends only the client."""
+    """`exec`: the exit code of the process. Signals are not handed on, as in Docker: Ctrl-C ends only the
+    client.
+    """
     console = terminal.size() if options.tty else (0, 0)
     record, exec_id, stream = execs.open_exec(engine, name, options, console)
     with stream:

@@ -1,4 +1,6 @@
-"""Starting a container: endpoint, files, user, config.json, bundle, shim. In this order, under the container's lock."""
+"""Starting a container: endpoint, files, user, config.json, bundle, shim. In this order, under the
+container's lock.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def start(
     attach: socket.socket | None = None,
     console: tuple[int, int] = (0, 0),
 ) -> ContainerRecord:
-    """Start the container of this full id. `attach`: becomes the first attached client. `console`: rows, columns.
+    """Start the container of this full id. `attach`: becomes the first attached client. `console`: rows,
+    columns.
 
     Raises NotModified when it runs already. After a failure the container is as before, with the error noted.
     """

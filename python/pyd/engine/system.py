@@ -115,9 +115,19 @@ class Check:
 def doctor(engine: Engine) -> list[Check]:
     """What this host offers for containers, what degrades, and the remedy. Changes nothing."""
     checks: list[Callable[[Engine], Check]] = [
-        _runtime, _user, _kernel, _namespaces, _overlay, _cgroups, _swap, _seccomp, _capabilities, _forwarding,
-        _data_root, _space,
-    ]  # fmt: skip
+        _runtime,
+        _user,
+        _kernel,
+        _namespaces,
+        _overlay,
+        _cgroups,
+        _swap,
+        _seccomp,
+        _capabilities,
+        _forwarding,
+        _data_root,
+        _space,
+    ]
     return [check(engine) for check in checks]
 
 
@@ -202,7 +212,8 @@ def _capabilities(_: Engine) -> Check:
     return Check(
         "capabilities",
         "degraded",
-        f"this process may not have {', '.join(absent)}: containers start without, limits above the hard ones are clamped",
+        f"this process may not have {', '.join(absent)}: containers start without, "
+        "limits above the hard ones are clamped",
         "start pyd from a shell whose bounding set is complete (capsh --print)",
     )
 

@@ -1,6 +1,8 @@
-"""Carrying bytes between the caller's stdio and a container: frames on one side, descriptors or buffers on the other.
+"""Carrying bytes between the caller's stdio and a container: frames on one side, descriptors or buffers on
+the other.
 
-One thread, one poll loop, both directions non-blocking towards the shim: a container that is slow to read its stdin must
+One thread, one poll loop, both directions non-blocking towards the shim: a container that is slow to read
+its stdin must
 not keep us from reading its output, or `pyd run -i x cat < big` would stand still for ever.
 """
 
@@ -136,7 +138,9 @@ class Pump:
         return True
 
     def _watch_keys(self, data: bytes) -> bytes:
-        """What goes on to the container: all but a complete sequence of detach keys, or its beginning so far."""
+        """What goes on to the container: all but a complete sequence of detach keys, or its beginning so
+        far.
+        """
         out = bytearray()
         for byte in data:
             if byte == self.keys[self.matched]:

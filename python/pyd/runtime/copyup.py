@@ -1,6 +1,8 @@
-"""First contents of a volume: what the image has at the mount's place, copied without following a single link.
+"""First contents of a volume: what the image has at the mount's place, copied without following a single
+link.
 
-Reads through `layered`, writes by descriptor with O_NOFOLLOW | O_EXCL into a directory that a container may be using
+Reads through `layered`, writes by descriptor with O_NOFOLLOW | O_EXCL into a directory that a container may
+be using
 at the same time.
 """
 
@@ -18,9 +20,11 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy(layers: Sequence[str], path: str, target: str) -> None:
-    """Copy the merged directory `path` of the layers (top first) into the directory `target` if that is empty.
+    """Copy the merged directory `path` of the layers (top first) into the directory `target` if that is
+    empty.
 
-    A path that the image does not have, or that is a file, copies nothing. What was copied is on disk at the end.
+    A path that the image does not have, or that is a file, copies nothing. What was copied is on disk at
+    the end.
     """
     try:
         with LayeredRoot(layers).directory(path) as source:
@@ -90,7 +94,9 @@ def _file(origin: int, name: str, target: int, found: os.stat_result) -> None:
 
 
 def _attributes(found: os.stat_result, fd: int, source: int) -> None:
-    """Owner before mode: chown clears setuid. Attributes of overlayfs itself are no business of the volume's."""
+    """Owner before mode: chown clears setuid. Attributes of overlayfs itself are no business of the
+    volume's.
+    """
     os.fchown(fd, found.st_uid, found.st_gid)
     os.fchmod(fd, stat.S_IMODE(found.st_mode))
     origin = f"/proc/self/fd/{source}"

@@ -1,4 +1,6 @@
-"""What a container gets when nobody says otherwise: Docker's values (moby, oci/defaults.go and oci/caps/defaults.go)."""
+"""What a container gets when nobody says otherwise: Docker's values (moby, oci/defaults.go and
+oci/caps/defaults.go).
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ def _expand(source: str, target: str) -> Iterator[dict[str, Any]]:
         found = os.stat(source)
     except OSError as error:
         raise InvalidArgument(
-            f'error gathering device information while adding custom device "{source}": {os.strerror(error.errno or 0).lower()}',
+            f'error gathering device information while adding custom device "{source}": '
+            f"{os.strerror(error.errno or 0).lower()}",
             "check the path of --device on the host",
         ) from error
     if stat.S_ISDIR(found.st_mode):

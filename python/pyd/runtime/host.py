@@ -1,4 +1,6 @@
-"""What the engine asks the host's kernel about cgroups and links, and the clean-up after a shim that was killed."""
+"""What the engine asks the host's kernel about cgroups and links, and the clean-up after a shim that was
+killed.
+"""
 
 from __future__ import annotations
 

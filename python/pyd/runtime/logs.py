@@ -1,4 +1,6 @@
-"""Reading a container's log: Docker's json-file format, rotated files oldest first, following through rotation."""
+"""Reading a container's log: Docker's json-file format, rotated files oldest first, following through
+rotation.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +126,9 @@ def _filter(
 
 
 def _existing(path: str, follower: _Follower | None) -> Iterator[LogLine]:
-    """All lines that are there: path.N … path.1, then path itself (through the follower, which goes on there)."""
+    """All lines that are there: path.N … path.1, then path itself (through the follower, which goes on
+    there).
+    """
     count = 1
     while os.path.exists(f"{path}.{count}"):
         count += 1

@@ -52,7 +52,8 @@ def check_target(path: str, text: str) -> str:
         raise InvalidArgument(f"invalid volume specification: {text!r}: NUL in a path")
     if not path.startswith("/"):
         raise InvalidArgument(
-            f"invalid volume specification: '{text}': invalid mount path: '{path}' mount path must be absolute"
+            f"invalid volume specification: '{text}': "
+            f"invalid mount path: '{path}' mount path must be absolute"
         )
     clean = "/" + posixpath.normpath(path).strip("/")
     if clean == "/":
@@ -164,7 +165,8 @@ def _bind(mount: Mount, source: str, values: dict[str, str], flags: dict[str, bo
         raise InvalidArgument('invalid mount config for type "bind": field Source must not be empty')
     if not source.startswith(("/", ".")):
         raise InvalidArgument(
-            f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute"
+            f'invalid mount config for type "bind": '
+            f"invalid mount path: '{source}' mount path must be absolute"
         )
     propagation = values.get("bind-propagation", "rprivate")
     if propagation not in _PROPAGATION:
@@ -250,6 +252,8 @@ def _oci(mount: Mount) -> Mount:
 
 
 def root_propagation(mounts: Iterable[Mount]) -> str:
-    """What the container's root must be for its mounts to see the host's (slave) or give theirs back (shared)."""
+    """What the container's root must be for its mounts to see the host's (slave) or give theirs back
+    (shared).
+    """
     values = {mount["Propagation"].removeprefix("r") for mount in mounts}
     return "shared" if "shared" in values else "slave" if "slave" in values else ""

@@ -1,4 +1,6 @@
-"""Limits: Docker's HostConfig to the runtime spec's linux.resources (config-linux.md), checked on the way in."""
+"""Limits: Docker's HostConfig to the runtime spec's linux.resources (config-linux.md), checked on the way
+in.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ def check(host: Mapping[str, Any]) -> list[str]:
         _check_list(str(host.get(key) or ""), key)
     if host.get("OomKillDisable") and not memory:
         return [
-            "OOM killer is disabled for the container, but no memory limit is set: the host can run out of memory."
+            "OOM killer is disabled for the container, but no memory limit is set: "
+            "the host can run out of memory."
         ]
     return []
 
@@ -165,7 +168,8 @@ def parse_ulimit(text: str) -> dict[str, Any]:
 def rlimits(ulimits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """process.rlimits. What exceeds the host's hard limit is clamped by the runtime.
 
-    Open files: as many as the host allows, up to what Docker's daemon gives (1,048,576), not the caller's 1,024.
+    Open files: as many as the host allows, up to what Docker's daemon gives (1,048,576), not the caller's
+    1,024.
     """
     import resource
 

@@ -1,6 +1,8 @@
-"""From Docker's Config and HostConfig to the runtime spec's config.json. Pure but for devices, which are looked at.
+"""From Docker's Config and HostConfig to the runtime spec's config.json. Pure but for devices, which are
+looked at.
 
-Order of the mounts: the kernel's file systems, the user's mounts by depth, then /etc/{resolv.conf,hostname,hosts}
+Order of the mounts: the kernel's file systems, the user's mounts by depth, then
+/etc/{resolv.conf,hostname,hosts}
 and the init helper.
 """
 
@@ -138,11 +140,12 @@ def _mounts(spec: SpecInput, privileged: bool) -> list[dict[str, Any]]:
         if target in own or ("/dev" in own and target.startswith("/dev/")):
             continue
         if target == "/dev/shm" and host.get("IpcMode") == "host":  # noqa: S108 - inside the container
-            mount = {**_bind(target, target), "options": ["rbind", "nosuid", "noexec", "nodev"]}
-        elif target == "/dev/shm" and host.get("IpcMode") == "none":  # noqa: S108
+            result.append({**_bind(target, target), "options": ["rbind", "nosuid", "noexec", "nodev"]})
+            continue
+        if target == "/dev/shm" and host.get("IpcMode") == "none":  # noqa: S108
             continue
         if privileged and target in ("/sys", "/sys/fs/cgroup"):
-            mount = {**mount, "options": [option for option in mount["options"] if option != "ro"]}
+            mount["options"] = [option for option in mount["options"] if option != "ro"]
         result.append(mount)
     result += mounts.oci(spec.mounts)
     result += [_bind(target, source) for target, source in spec.files.items() if target not in own]

@@ -12,7 +12,9 @@ from pyd.errors import InvalidArgument
 
 
 def sample(cgroup: str, pid: int) -> dict[str, Any]:
-    """One reading: Docker's cpu_stats, memory_stats, pids_stats, blkio_stats, plus networks and system_cpu_usage."""
+    """One reading: Docker's cpu_stats, memory_stats, pids_stats, blkio_stats, plus networks and
+    system_cpu_usage.
+    """
     reading = _native.cgroup_stats(cgroup)
     reading["networks"] = network(pid)
     return reading
@@ -46,12 +48,37 @@ def network(pid: int) -> dict[str, dict[str, int]]:
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _COLUMNS = {  # ps -o name: (title, aliases are further keys)
-    "pid": "PID", "ppid": "PPID", "user": "USER", "uid": "UID", "gid": "GID", "group": "GROUP", "comm": "COMMAND",
-    "args": "COMMAND", "cmd": "CMD", "command": "COMMAND", "time": "TIME", "etime": "ELAPSED", "stat": "STAT",
-    "state": "S", "rss": "RSS", "vsz": "VSZ", "tty": "TT", "nice": "NI", "ni": "NI", "pgid": "PGID", "sid": "SID",
-    "stime": "STIME", "start": "STARTED", "pcpu": "%CPU", "%cpu": "%CPU", "pmem": "%MEM", "%mem": "%MEM", "c": "C",
-    "nlwp": "NLWP", "pgrp": "PGRP",
-}  # fmt: skip
+    "pid": "PID",
+    "ppid": "PPID",
+    "user": "USER",
+    "uid": "UID",
+    "gid": "GID",
+    "group": "GROUP",
+    "comm": "COMMAND",
+    "args": "COMMAND",
+    "cmd": "CMD",
+    "command": "COMMAND",
+    "time": "TIME",
+    "etime": "ELAPSED",
+    "stat": "STAT",
+    "state": "S",
+    "rss": "RSS",
+    "vsz": "VSZ",
+    "tty": "TT",
+    "nice": "NI",
+    "ni": "NI",
+    "pgid": "PGID",
+    "sid": "SID",
+    "stime": "STIME",
+    "start": "STARTED",
+    "pcpu": "%CPU",
+    "%cpu": "%CPU",
+    "pmem": "%MEM",
+    "%mem": "%MEM",
+    "c": "C",
+    "nlwp": "NLWP",
+    "pgrp": "PGRP",
+}
 _FULL = ["uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]
 _AUX = ["user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "command"]
 
@@ -77,7 +104,7 @@ def _columns(arguments: list[str]) -> list[str]:
             return _AUX
         if plain.endswith("o") and set(plain) <= set("eAafxwo") and arguments:
             wanted += arguments.pop(0).split(",")
-        elif plain.startswith(("o", "eo")) and "," in plain or plain in _COLUMNS:
+        elif (plain.startswith(("o", "eo")) and "," in plain) or plain in _COLUMNS:
             wanted += (
                 plain.removeprefix("eo").removeprefix("o").split(",") if plain not in _COLUMNS else [plain]
             )

@@ -1,6 +1,7 @@
 """The handle on one running container: spawning its shim, and talking to it over its control socket.
 
-A task is alive as long as its shim holds the lock on shim.lock: unlike a pid, a lock cannot be taken over by a
+A task is alive as long as its shim holds the lock on shim.lock: unlike a pid, a lock cannot be taken over
+by a
 stranger. Protocol: one JSON line each way per connection; attach and exec go on with frames (8 byte header:
 stream, three zero bytes, length big-endian); `wait` and `exec_wait` answer at the end only.
 """
@@ -35,7 +36,8 @@ class Started:
 def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tuple[Started, int]:
     """Start the shim on `bundle` and wait for its report: (report, pid of our child).
 
-    `attach`: a connected socket that becomes the first attached client, so that no output is lost. posix_spawn
+    `attach`: a connected socket that becomes the first attached client, so that no output is lost.
+    posix_spawn
     because a fork of this interpreter costs milliseconds and is unsafe with threads.
     """
     read_end, write_end = os.pipe()
@@ -70,7 +72,7 @@ def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tup
         except OSError as error:
             raise errors.KernelError(
                 f"{runtime}: {os.strerror(error.errno or 0).lower()}",
-                "the installation is incomplete: reinstall pyd, or set PYD_RUNTIME to the path of pyd-runtime",
+                "reinstall pyd, or set PYD_RUNTIME to the path of pyd-runtime",
                 op="posix_spawn",
                 path=runtime,
                 errno=error.errno or 0,
@@ -177,7 +179,9 @@ class Task:
         self.bundle = bundle
 
     def call(self, op: str, **values: Any) -> dict[str, Any]:
-        """Ask and return the answer. Raises Conflict when the task is gone, or the error that the shim names."""
+        """Ask and return the answer. Raises Conflict when the task is gone, or the error that the shim
+        names.
+        """
         with self.open(op, **values) as stream:
             return stream.answer
 
@@ -203,7 +207,9 @@ class Task:
         return Stream(connection)
 
     def _connect(self) -> socket.socket:
-        """Connect through /proc/self/fd: a socket's path may have 108 bytes only, a run-root may be longer."""
+        """Connect through /proc/self/fd: a socket's path may have 108 bytes only, a run-root may be
+        longer.
+        """
         try:
             directory = os.open(self.bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:

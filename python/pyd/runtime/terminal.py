@@ -1,4 +1,6 @@
-"""The caller's own terminal while a container's is shown in it: raw mode, size, signals. Always given back."""
+"""The caller's own terminal while a container's is shown in it: raw mode, size, signals. Always given
+back.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ def raw(fd: int) -> Iterator[None]:
 def handlers(
     proxy: Callable[[int], None] | None = None, resized: Callable[[int, int], None] | None = None
 ) -> Iterator[None]:
-    """Hand signals to `proxy` and changes of the terminal's size to `resized`, while inside. Main thread only.
+    """Hand signals to `proxy` and changes of the terminal's size to `resized`, while inside. Main thread
+    only.
 
     Python runs handlers between two bytecodes of the main thread and then continues the interrupted poll.
     """

@@ -1,8 +1,12 @@
-"""Who the process runs as: Docker's forms of USER looked up in the container's own /etc/passwd and /etc/group.
+"""Who the process runs as: Docker's forms of USER looked up in the container's own /etc/passwd and
+/etc/group.
 
-`name`, `uid`, `name:group`, `uid:gid` and mixtures. A number is decimal ASCII digits below 2^31 and nothing else,
-so that nothing overflows to root ("4294967296", CVE-2024-40635) and no other notation is taken for one ("0x0", "+0",
-"\u0663"). A number is that number even if the image's passwd has a user of that name: an entry "1000:x:0:0" must not
+`name`, `uid`, `name:group`, `uid:gid` and mixtures. A number is decimal ASCII digits below 2^31 and nothing
+else,
+so that nothing overflows to root ("4294967296", CVE-2024-40635) and no other notation is taken for one
+("0x0", "+0",
+"\u0663"). A number is that number even if the image's passwd has a user of that name: an entry "1000:x:0:0"
+must not
 turn 1000 into root (CVE-2016-3697; Docker looks for the name first).
 """
 
@@ -26,7 +30,9 @@ class User:
 
 
 def parse_id(text: str) -> int | None:
-    """The number, or None when `text` is not one. Raises InvalidArgument when it is one that is out of range."""
+    """The number, or None when `text` is not one. Raises InvalidArgument when it is one that is out of
+    range.
+    """
     digits = text[1:] if text.startswith("-") else text
     if not digits.isascii() or not digits.isdigit():
         return None
