@@ -89,7 +89,7 @@ mod tests {
             want.extend_from_slice(&number.to_be_bytes());
             want.extend_from_slice(&payload);
         }
-        assert!(queue.len() > 0);
+        assert!(!queue.is_empty());
         let mut got = Vec::new();
         while got.len() < want.len() {
             let mut piece = [0; 10_000];
