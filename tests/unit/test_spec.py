@@ -108,7 +108,7 @@ def test_annotations_of_ours_cannot_be_given() -> None:
 
 def test_namespaces() -> None:
     def kinds(**options: Any) -> set[str]:
-        more = {"network": ""} if options.get("network") == "host" else {}
+        more: dict[str, Any] = {"network": ""} if options.get("network") == "host" else {}
         return {
             one["type"]
             for one in built(ContainerOptions(image="i", **options), **more)["linux"]["namespaces"]
