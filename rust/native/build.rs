@@ -10,14 +10,17 @@ fn main() {
         println!("cargo::rerun-if-changed=../{dir}");
     }
     println!("cargo::rerun-if-changed=../../Cargo.lock");
-    println!("cargo::rerun-if-env-changed=PYD_RUNTIME_TARGET_DIR");
     if env::var_os("CARGO_FEATURE_BUNDLE_RUNTIME").is_none() {
         return;
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let target = env::var("TARGET").expect("cargo sets TARGET");
-    let target_dir = env::var_os("PYD_RUNTIME_TARGET_DIR")
-        .map_or_else(|| out.join("runtime-target"), PathBuf::from);
+    // OUT_DIR is <target>/<profile>/build/<package>/out. Beside the profiles the nested build outlives a new OUT_DIR.
+    let target_dir = out
+        .ancestors()
+        .nth(4)
+        .expect("OUT_DIR lies in the target directory")
+        .join("pyd-runtime");
     let workspace =
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"))
             .join("../..");

@@ -36,10 +36,7 @@ def maturin(world: World, *args: str, cwd: Path = TOP) -> None:
     """Builds in the host's network: cargo may have to fetch crates. The target directory is shared by all
     builds.
     """
-    environ = os.environ | {
-        "CARGO_TARGET_DIR": str(TOP / "target"),
-        "PYD_RUNTIME_TARGET_DIR": str(TOP / "target/runtime"),
-    }
+    environ = os.environ | {"CARGO_TARGET_DIR": str(TOP / "target")}
     run([*world.host_prefix, sys.executable, "-m", "maturin", *args], cwd=cwd, env=environ)
 
 
