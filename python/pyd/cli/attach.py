@@ -22,6 +22,8 @@ def attach(args: Args) -> int:
         stdin=bool(record.config["OpenStdin"]) and not args.flag("no-stdin"),
         proxy=args.flag("sig-proxy") and not tty,
         detach_keys=detach_keys(args),
+        # `echo command | pyd attach x` has done its work when the command is delivered
+        leave_at_eof=not tty and not record.config["StdinOnce"],
     )
     session.check_terminal()
     return engine.containers.attach(name, session)

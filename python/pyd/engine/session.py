@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pyd.engine.engine import Engine
     from pyd.runtime.task import Task
 
-_DETACHED = "read escape sequence\n"
+_DETACHED = b"read escape sequence\n"
 
 
 class Session:
@@ -36,7 +37,9 @@ class Session:
         stderr: bool = True,
         proxy: bool = True,
         detach_keys: str = "",
+        leave_at_eof: bool = False,
     ) -> None:
+        self.leave_at_eof = leave_at_eof and stdin and _is_data(0)
         self.tty = tty
         self.stdin = 0 if stdin else None
         self.stdout = 1 if stdout else None
@@ -87,9 +90,12 @@ class Session:
                 stdin=self.stdin,
                 detach_keys=self.keys,
                 received=received,
+                leave_at_eof=self.leave_at_eof,
             )
             ended = pump.run()
-        return ended, pump.detached
+        if pump.detached:
+            os.write(2, _DETACHED)
+        return ended, pump.detached or pump.left
 
     def _quietly(self, task: Callable[[], Task], op: str, **values: Any) -> None:
         try:
@@ -98,22 +104,28 @@ class Session:
             pass  # it has ended: the pump is about to say so
 
 
+def _is_data(fd: int) -> bool:
+    """Whether it is a pipe, file or socket, which somebody has put there, and not /dev/null or a terminal."""
+    mode = os.fstat(fd).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
 def run(engine: Engine, created: Created, session: Session, remove: bool) -> int:
     """Start a created container with the caller attached: its exit code, 0 after detaching."""
     ours, theirs = socket.socketpair()
-    try:
-        with ours:
-            try:
-                console = terminal.size() if session.tty else (0, 0)
-                record = start.start(engine, created.id, attach=theirs, console=console)
-            finally:
-                theirs.close()
-            ended, detached = session.carry(ours, lambda: engine.task(record))
-    except BaseException:
-        _run.abandon(engine, created.id, remove)
-        raise
+    with ours:
+        try:
+            console = terminal.size() if session.tty else (0, 0)
+            record = start.start(engine, created.id, attach=theirs, console=console)
+        except BaseException:
+            _run.abandon(engine, created.id, remove)
+            raise
+        finally:
+            theirs.close()
+        # From here on it runs by itself. When we are interrupted or our stdout has no reader any more it goes
+        # on without us, as under Docker, and a --rm container is swept when it ends
+        ended, detached = session.carry(ours, lambda: engine.task(record))
     if detached:
-        os.write(2, _DETACHED.encode())
         return 0
     return _run.collect(engine, created.id, ended)
 
@@ -129,7 +141,6 @@ def start_attached(engine: Engine, container_id: str, session: Session) -> int:
             theirs.close()
         ended, detached = session.carry(ours, lambda: engine.task(record))
     if detached:
-        os.write(2, _DETACHED.encode())
         return 0
     return _run.collect(engine, record.id, ended)
 
@@ -146,7 +157,6 @@ def attach(engine: Engine, name: str, session: Session) -> int:
     with stream:
         ended, detached = session.carry(stream.socket, lambda: engine.task(record), received=stream.buffer)
     if detached:
-        os.write(2, _DETACHED.encode())
         return 0
     return _run.collect(engine, record.id, ended)
 

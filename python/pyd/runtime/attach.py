@@ -41,6 +41,7 @@ class Pump:
 
     stdin: descriptor to read, None = none. write: called with (STDOUT | STDERR, bytes).
     detach_keys: watched for in what stdin gives; b"" = never.
+    leave_at_eof: the end of stdin is not handed on, it ends the pump when all before it is sent.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Pump:
         stdin: int | None = None,
         detach_keys: bytes = b"",
         received: bytes = b"",
+        leave_at_eof: bool = False,
     ) -> None:
+        self.leave_at_eof = leave_at_eof
         self.connection = connection
         self.write = write
         self.stdin = stdin
@@ -61,6 +64,7 @@ class Pump:
         self.outbox = bytearray()
         self.exit: dict[str, Any] | None = None
         self.detached = False
+        self.left = False  # at the end of stdin
 
     def run(self) -> dict[str, Any] | None:
         """The exit record of the container or exec; None when detached or when the shim is gone."""
@@ -69,7 +73,7 @@ class Pump:
         poll.register(self.connection, select.POLLIN)
         self._take()
         reading_stdin = False
-        while self.exit is None and not self.detached:
+        while self.exit is None and not self.detached and not (self.left and not self.outbox):
             wants_stdin = self.stdin is not None and len(self.outbox) < _PENDING
             if wants_stdin != reading_stdin and self.stdin is not None:
                 if wants_stdin:
@@ -130,7 +134,10 @@ class Pump:
         except OSError:
             data = b""  # a terminal that hung up
         if not data:
-            self._queue(STDIN, b"")
+            if self.leave_at_eof:
+                self.left = True
+            else:
+                self._queue(STDIN, b"")
             return False
         data = self._watch_keys(data) if self.keys else data
         if data:
