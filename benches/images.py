@@ -23,7 +23,7 @@ CASES = {
 
 
 def _layer(path: Path, number: int, entries: int, size: int) -> Layer:
-    """Files of text that compresses about three to one, as programs do; every 20 files are a directory."""
+    """Files of text that compresses about two to one, as programs do; every 20 files are a directory."""
     source = random.Random(number)
     words = [source.randbytes(source.randint(3, 12)).hex() for _ in range(4096)]
     block = " ".join(source.choice(words) for _ in range(60_000))

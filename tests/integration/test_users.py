@@ -117,7 +117,6 @@ def test_identity(hostile: Path, pyd: Pyd, user: str, uid: int, gid: int) -> Non
             "app:big",
             "root:x",
             "../etc",
-            
         ),
         *("4294967296:4294967296", "-1:-1", "1000:2147483648"),
     ],
