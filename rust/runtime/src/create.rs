@@ -21,6 +21,7 @@ use crate::launch::Launch;
 use crate::mounts::Mounts;
 use crate::procfs::Procfs;
 use crate::rootfs::Rootfs;
+use crate::seccomp::{Listener, notify};
 use crate::spawn::Namespaces;
 use crate::spec::{Hook, LinuxNamespaceType, LinuxResources, Spec};
 use crate::sync::{self, Channel, Report, Step};
@@ -107,6 +108,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         gate: options.start_fifo.as_deref().map(open_gate).transpose()?,
         channel: &child,
     };
+    let listener = init.launch.listener().cloned();
     let cgroup = Cgroup::create(&cgroup_path(spec, &options.id), resources(spec).as_ref())?;
     let spawned = match namespaces.spawn(cgroup.init_fd(), &parent, &child, || {
         parent.close_copy();
@@ -145,6 +147,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         bundle: &options.bundle,
         procfs: &procfs,
         namespaces: &namespaces,
+        listener,
     };
     match bring_up.run(&mut created, options.on_namespaces, options.console_socket) {
         Ok(()) => Ok(created),
@@ -163,6 +166,7 @@ struct Parent<'a> {
     bundle: &'a Path,
     procfs: &'a Procfs,
     namespaces: &'a Namespaces,
+    listener: Option<Listener>,
 }
 
 impl Parent<'_> {
@@ -187,6 +191,7 @@ impl Parent<'_> {
                     })?,
                     None => created.console = Some(master),
                 },
+                Report::Listener(fd) => self.notify(&fd, created.pid)?,
                 Report::Failed(error) => return Err(error),
                 Report::Pid(_) | Report::Closed => {
                     return Err(Error::new(
@@ -197,6 +202,14 @@ impl Parent<'_> {
                 }
             }
         }
+    }
+
+    fn notify(&self, fd: &OwnedFd, pid: Pid) -> Result<()> {
+        let Some(listener) = &self.listener else {
+            return Ok(());
+        };
+        let state = hooks::state(self.spec, self.id, "creating", Some(pid), self.bundle);
+        notify::hand_over(listener, fd, pid, &state)
     }
 
     fn allow_steps(

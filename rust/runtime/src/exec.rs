@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -18,8 +19,10 @@ use pyd_sys::{pidfd, process};
 use crate::cgroup::Cgroup;
 use crate::create::set_oom_score;
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::launch::Launch;
 use crate::procfs::Procfs;
+use crate::seccomp::notify;
 use crate::spawn::adopt;
 use crate::spec::{self, LinuxNamespaceType, Process, Spec};
 use crate::sync::{self, Channel, Report, Step};
@@ -41,6 +44,10 @@ pub struct ExecChild {
 /// How an exec differs from the simplest one.
 #[derive(Debug, Default)]
 pub struct ExecOptions {
+    /// The container's id, for the agent of its seccomp filter.
+    pub id: String,
+    /// The container's bundle, likewise.
+    pub bundle: PathBuf,
     /// stdin, stdout, stderr; `None` inherits the caller's. Ignored with a terminal.
     pub stdio: [Option<OwnedFd>; 3],
     /// Descriptors 3..3+n of the caller that the process inherits.
@@ -77,7 +84,15 @@ pub fn exec(
         console: None,
         warnings: Vec::new(),
     };
-    match bring_up(&mut made, &procfs, process, cgroup, &parent) {
+    let listener = entry.launch.listener();
+    let mut notify = |fd: &OwnedFd, process: Pid| match listener {
+        Some(listener) => {
+            let state = hooks::state(spec, &options.id, "running", Some(target), &options.bundle);
+            notify::hand_over(listener, fd, process, &state)
+        }
+        None => Ok(()),
+    };
+    match bring_up(&mut made, &procfs, process, cgroup, &parent, &mut notify) {
         Ok(()) => Ok(made),
         Err(error) => {
             let _ = pidfd::send_signal(&made.pidfd, Signal::SIGKILL as i32);
@@ -94,6 +109,7 @@ fn bring_up(
     process: &Process,
     cgroup: Option<&Cgroup>,
     channel: &Channel,
+    notify: &mut dyn FnMut(&OwnedFd, Pid) -> Result<()>,
 ) -> Result<()> {
     if let Some(cgroup) = cgroup {
         match single_threaded() {
@@ -117,6 +133,7 @@ fn bring_up(
             Report::Ready => ready = true,
             Report::Warning(text) => made.warnings.push(text),
             Report::Console(master) => made.console = Some(master),
+            Report::Listener(fd) => notify(&fd, made.pid)?,
             Report::Failed(error) => return Err(error),
             Report::Closed if ready => return Ok(()),
             Report::Closed | Report::Pid(_) => {
@@ -302,7 +319,7 @@ impl Entry<'_> {
         } else {
             terminal::replace_stdio(self.stdio)?;
         }
-        let program = self.launch.restrict(&mut |warning| channel.warn(warning))?;
+        let program = self.launch.restrict(channel)?;
         channel.ready()?;
         Ok(program)
     }

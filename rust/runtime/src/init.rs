@@ -118,9 +118,8 @@ impl Init<'_> {
             self.take_stdio(None)?;
             rootfs::change_root(self.rootfs.path())?;
         }
-        let channel = self.channel;
-        let program = self.launch.restrict(&mut |warning| channel.warn(warning))?;
-        channel.ready()?;
+        let program = self.launch.restrict(self.channel)?;
+        self.channel.ready()?;
         Ok(program)
     }
 

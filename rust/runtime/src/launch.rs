@@ -16,11 +16,12 @@ use pyd_sys::process;
 use crate::capabilities::CapSets;
 use crate::command;
 use crate::error::{Error, Result};
-use crate::seccomp::Filter;
+use crate::seccomp::{Filter, Listener};
 use crate::spec::{
     IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy,
 };
 use crate::spec::{Process, Scheduler, Spec};
+use crate::sync::Channel;
 use crate::{rlimits, user};
 
 /// A process that is about to be: everything that can be decided in the parent has been.
@@ -71,11 +72,19 @@ impl<'a> Launch<'a> {
         })
     }
 
+    /// Who gets the listener of the filter, if it has one.
+    #[must_use]
+    pub fn listener(&self) -> Option<&Listener> {
+        self.filter.as_ref().and_then(Filter::listener)
+    }
+
     /// Gives up everything that the process shall not have. Afterwards only [`Launch::run`] is left.
-    pub fn restrict(&self, warn: &mut dyn FnMut(&str) -> Result<()>) -> Result<String> {
+    pub fn restrict(&self, channel: &Channel) -> Result<String> {
         let process = self.process;
         let os = |op: &'static str| move |e: Errno| Error::os("process", op, e);
-        rlimits::apply(process.rlimits().as_deref().unwrap_or(&[]), warn)?;
+        rlimits::apply(process.rlimits().as_deref().unwrap_or(&[]), &mut |text| {
+            channel.warn(text)
+        })?;
         if let Some(priority) = process.io_priority() {
             let class = match priority.class() {
                 IOPriorityClass::IoprioClassRt => 1,
@@ -96,7 +105,7 @@ impl<'a> Launch<'a> {
         if late {
             prctl::set_no_new_privs().map_err(os("prctl(PR_SET_NO_NEW_PRIVS)"))?;
         } else {
-            self.filter()?;
+            self.filter(channel)?;
         }
         self.capabilities.drop_bounding()?;
         // Before the change of user: afterwards a directory may be closed to it that root of the container made.
@@ -121,7 +130,12 @@ impl<'a> Launch<'a> {
         }
         // The change of credentials has cleared it (prctl(2)).
         self.follow_parent()?;
-        command::find(process)
+        let program = command::find(process)?;
+        if late && self.listener().is_some() {
+            // While there is somebody at the other end who can hand the listener over.
+            self.filter(channel)?;
+        }
+        Ok(program)
     }
 
     /// Asks for SIGKILL when the creating thread dies, if that is wanted. To be asked at the beginning, so that a
@@ -156,18 +170,25 @@ impl<'a> Launch<'a> {
             .map_err(|e| Error::os("process", "close_range", e))?;
         let path = CString::new(program)
             .map_err(|_| Error::invalid("process.args contains a NUL byte"))?;
-        if self.process.no_new_privileges() == Some(true) {
+        if self.process.no_new_privileges() == Some(true)
+            && let Some(filter) = self.filter.as_ref().filter(|f| f.listener().is_none())
+        {
             // As late as possible: the filter then need not allow what has come before.
-            self.filter()?;
+            filter.load()?;
         }
         let Err(errno) = nix::unistd::execve(&path, &args, &environment);
         Err(command::refused(program, errno))
     }
 
-    fn filter(&self) -> Result<()> {
-        match &self.filter {
-            // The listener of a notifying filter is close-on-exec and ends with this process.
-            Some(filter) => filter.load().map(drop),
+    fn filter(&self, channel: &Channel) -> Result<()> {
+        match self
+            .filter
+            .as_ref()
+            .map(Filter::load)
+            .transpose()?
+            .flatten()
+        {
+            Some(listener) => channel.listener(&listener),
             None => Ok(()),
         }
     }

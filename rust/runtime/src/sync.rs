@@ -37,6 +37,8 @@ pub enum Report {
     Warning(String),
     /// The master of the container's terminal.
     Console(OwnedFd),
+    /// The listener of the seccomp filter that the child has just loaded.
+    Listener(OwnedFd),
     /// Pid of a grandchild that is the parent's child (`CLONE_PARENT`).
     Pid(i32),
     /// The child has failed and ends.
@@ -110,6 +112,11 @@ impl Channel {
         fdpass::send(&self.0, b"C", master).map_err(|e| Error::os("terminal", "sendmsg", e))
     }
 
+    /// Child: hands over the listener of its seccomp filter. The one call that must not be reported to that listener.
+    pub fn listener(&self, listener: &OwnedFd) -> Result<()> {
+        fdpass::send(&self.0, b"L", listener).map_err(|e| Error::os("seccomp", "sendmsg", e))
+    }
+
     /// In-between process: names the grandchild.
     pub fn pid(&self, pid: i32) -> Result<()> {
         self.write(format!("P{pid}").as_bytes())
@@ -133,6 +140,7 @@ impl Channel {
             (Some('R'), _) => Report::Ready,
             (Some('W'), _) => Report::Warning(text[1..].to_owned()),
             (Some('C'), Some(master)) => Report::Console(master),
+            (Some('L'), Some(listener)) => Report::Listener(listener),
             (Some('P'), _) => Report::Pid(text[1..].parse().unwrap_or(0)),
             _ => Report::Failed(serde_json::from_str(&text).unwrap_or_else(|e| {
                 Error::new("namespaces", format!("unreadable report of the child: {e}"))

@@ -95,6 +95,8 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     };
     let preserve_fds = args.number("preserve-fds")?.unwrap_or(0);
     let options = ExecOptions {
+        id: record.id.clone(),
+        bundle: record.bundle.clone(),
         preserve_fds,
         ..ExecOptions::default()
     };

@@ -4,6 +4,7 @@
 //! the usual capability sets the default profile was compiled when pyd was built (`build.rs`).
 
 mod compiler;
+pub mod notify;
 mod spec;
 
 use std::borrow::Cow;

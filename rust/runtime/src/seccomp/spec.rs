@@ -83,9 +83,9 @@ fn policy(seccomp: &LinuxSeccomp) -> Result<Policy<'_>> {
 
 fn rule(syscall: &LinuxSyscall) -> Result<Rule<'_>> {
     let action = encode(syscall.action(), syscall.errno_ret())?;
-    if action == kernel::RET_USER_NOTIF && syscall.names().iter().any(|name| name == "write") {
-        return Err(Error::invalid("SCMP_ACT_NOTIFY cannot be used for write")
-            .hint("the runtime needs write to hand the listener over"));
+    if action == kernel::RET_USER_NOTIF && syscall.names().iter().any(|name| name == "sendmsg") {
+        return Err(Error::invalid("SCMP_ACT_NOTIFY cannot be used for sendmsg")
+            .hint("the runtime needs sendmsg to hand the listener over"));
     }
     let conditions = syscall.args().iter().flatten().map(|arg| {
         let argument = u8::try_from(arg.index()).ok().filter(|index| *index < 6);

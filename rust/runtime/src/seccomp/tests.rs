@@ -429,7 +429,7 @@ fn specs_are_read_and_refused() {
     for (json, word) in [
         (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, "default"),
         (
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["sendmsg"],"action":"SCMP_ACT_NOTIFY"}]}"#,
             "write",
         ),
         (

@@ -42,6 +42,7 @@ const MAX_CLIENTS: usize = 256;
 /// The running container.
 #[derive(Debug)]
 pub struct Container {
+    pub id: String,
     pub pid: Pid,
     pub pidfd: OwnedFd,
     pub bundle: PathBuf,

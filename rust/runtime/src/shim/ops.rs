@@ -162,12 +162,14 @@ impl Monitor {
             Stdio::pipes(stdin, detach)?
         };
         let child = std::mem::take(&mut stdio.child);
+        let container = &self.container;
         let options = exec::ExecOptions {
+            id: container.id.clone(),
+            bundle: container.bundle.clone(),
             stdio: child,
             die_with_parent: true,
             ..exec::ExecOptions::default()
         };
-        let container = &self.container;
         let started = exec::exec(
             container.pid,
             &container.spec,

@@ -164,6 +164,7 @@ fn launch(
         outputs,
     };
     let container = Container {
+        id: config.id.clone(),
         pid: created.pid,
         pidfd: created.pidfd,
         bundle: bundle.to_owned(),
