@@ -82,8 +82,7 @@ class Paths:
         """Make both roots and the directories directly below them that are missing.
 
         0711 above, so that a container's remapped root can reach its own rootfs, and 0700 where host users
-        must not
-        walk in: layers hold setuid programs (CVE-2021-41091).
+        must not walk in: layers hold setuid programs (CVE-2021-41091).
         """
         try:
             if os.path.isdir(self.trash) and os.path.isdir(self.bundles):

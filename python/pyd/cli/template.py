@@ -1,9 +1,8 @@
 """Go text/template as far as --format needs it (pkg.go.dev/text/template, docs.docker.com/go/formatting).
 
 Fields, variables, pipelines, if/else/with/range, the comparison functions, index, len, slice, print*, and
-Docker's
-json, join, lower, upper, title, split, pad, truncate. Values are what JSON has: mappings, lists, strings,
-numbers.
+Docker's json, join, lower, upper, title, split, pad, truncate. Values are what JSON has: mappings, lists,
+strings, numbers.
 """
 
 from __future__ import annotations
@@ -186,8 +185,7 @@ def _field(value: Any, name: str) -> Any:
         if name in value:
             return value[name]
         # An API object has fields in capitals only; missing there is a mistake in the template, while a key
-        # that
-        # the user's own map (labels, options) lacks is <no value>
+        # that the user's own map (labels, options) lacks is <no value>
         if value and all(str(key)[:1].isupper() for key in value):
             raise errors.InvalidArgument(
                 f'template parsing error: template: :1:2: executing "" at <.{name}>: '

@@ -150,8 +150,7 @@ class Engine:
         """Remove row, files and lock of a container that does not run.
 
         `volumes`: its anonymous ones too (default: with --rm). The row goes first: what is left after a
-        kill in
-        between are files that no row knows, which `sweep` finds.
+        kill in between are files that no row knows, which `sweep` finds.
         """
         paths = self.config.paths
         self.store.containers.delete(record.id, durable=not record.auto_remove)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyd.engine.filters import check_names, label_matches
 from pyd.engine.inspect import mount, ports
-from pyd.errors import ContainerNotFound, InvalidArgument
+from pyd.errors import InvalidArgument
 from pyd.store import ContainerRecord
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def list_containers(
     """Rows, newest first. `last`: that many, running or not. Without `all` only those that run.
 
     Row: Id Names Image ImageID Command Created (RFC 3339) State ExitCode StartedAt FinishedAt Labels Mounts
-    Networks
-    Ports.
+    Networks Ports.
     """
     filters = filters or {}
     check_names(filters, FILTERS)
@@ -50,14 +49,15 @@ def list_containers(
     for record in engine.all_settled():
         if not every and record.state not in ("running", "paused"):
             continue
-        if builtins_all(test(record) for test in tests):
+        if _passes(record, tests):
             rows.append(row(record))
             if last and len(rows) == last:
                 break
     return rows
 
 
-builtins_all = all
+def _passes(record: ContainerRecord, tests: list[_Test]) -> bool:
+    return all(test(record) for test in tests)
 
 
 def row(record: ContainerRecord) -> dict[str, Any]:
@@ -96,10 +96,7 @@ def _tests(engine: Engine, filters: Mapping[str, list[str]]) -> list[_Test]:
 
 
 def _by_time(engine: Engine, key: str, name: str) -> _Test:
-    try:
-        other = engine.store.containers.get(name)
-    except ContainerNotFound:
-        raise
+    other = engine.store.containers.get(name)
     if key == "before":
         return lambda record: record.created < other.created
     return lambda record: record.created > other.created

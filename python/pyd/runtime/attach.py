@@ -2,8 +2,7 @@
 the other.
 
 One thread, one poll loop, both directions non-blocking towards the shim: a container that is slow to read
-its stdin must
-not keep us from reading its output, or `pyd run -i x cat < big` would stand still for ever.
+its stdin must not keep us from reading its output, or `pyd run -i x cat < big` would stand still for ever.
 """
 
 from __future__ import annotations

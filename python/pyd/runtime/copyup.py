@@ -2,8 +2,7 @@
 link.
 
 Reads through `layered`, writes by descriptor with O_NOFOLLOW | O_EXCL into a directory that a container may
-be using
-at the same time.
+be using at the same time.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ killed.
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 from pyd import _native
@@ -13,8 +14,6 @@ from pyd import _native
 @functools.cache
 def cgroup_mode() -> str:
     """v1, v2 or hybrid."""
-    import os
-
     # Without asking the extension, which also lists controllers: this is on the path of every start
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
         return "v2"

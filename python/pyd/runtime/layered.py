@@ -2,10 +2,9 @@
 out of it.
 
 The root is a stack of directories as overlayfs merges them. Every component of a path is opened by
-descriptor with
-O_NOFOLLOW in one layer after the other, and symlinks are resolved here, against the container's root. So no
-link in an
-image or written by a running container can name a file of the host (CVE-2022-23648, CVE-2018-15664).
+descriptor with O_NOFOLLOW in one layer after the other, and symlinks are resolved here, against the
+container's root. So no link in an image or written by a running container can name a file of the host
+(CVE-2022-23648, CVE-2018-15664).
 """
 
 from __future__ import annotations
@@ -124,8 +123,7 @@ class LayeredRoot:
 
     def _walk(self, path: str) -> tuple[Merged | None, tuple[int, os.stat_result, str] | None, list[Merged]]:
         """(directory, entry, everything opened). For a directory at `path` the first is that directory
-        itself,
-        for anything else the directory that holds it."""
+        itself, for anything else the directory that holds it."""
         fds = []
         for layer in self.layers:
             try:

@@ -1,8 +1,7 @@
 """--security-opt seccomp=FILE: a profile in Docker's format or in the runtime spec's, to linux.seccomp.
 
 Docker's profiles (moby, profiles/seccomp) have rules with conditions on architecture, capabilities and
-kernel; they are
-decided here for this container on this host.
+kernel; they are decided here for this container on this host.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The handle on one running container: spawning its shim, and talking to it over its control socket.
 
 A task is alive as long as its shim holds the lock on shim.lock: unlike a pid, a lock cannot be taken over
-by a
-stranger. Protocol: one JSON line each way per connection; attach and exec go on with frames (8 byte header:
+by a stranger. Protocol: one JSON line each way per connection; attach and exec go on with frames (8 byte
+header:
 stream, three zero bytes, length big-endian); `wait` and `exec_wait` answer at the end only.
 """
 
@@ -37,8 +37,7 @@ def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tup
     """Start the shim on `bundle` and wait for its report: (report, pid of our child).
 
     `attach`: a connected socket that becomes the first attached client, so that no output is lost.
-    posix_spawn
-    because a fork of this interpreter costs milliseconds and is unsafe with threads.
+    posix_spawn because a fork of this interpreter costs milliseconds and is unsafe with threads.
     """
     read_end, write_end = os.pipe()
     try:

@@ -2,12 +2,9 @@
 /etc/group.
 
 `name`, `uid`, `name:group`, `uid:gid` and mixtures. A number is decimal ASCII digits below 2^31 and nothing
-else,
-so that nothing overflows to root ("4294967296", CVE-2024-40635) and no other notation is taken for one
-("0x0", "+0",
-"\u0663"). A number is that number even if the image's passwd has a user of that name: an entry "1000:x:0:0"
-must not
-turn 1000 into root (CVE-2016-3697; Docker looks for the name first).
+else, so that nothing overflows to root ("4294967296", CVE-2024-40635) and no other notation is taken for one
+("0x0", "+0", "\u0663"). A number is that number even if the image's passwd has a user of that name: an entry
+"1000:x:0:0" must not turn 1000 into root (CVE-2016-3697; Docker looks for the name first).
 """
 
 from __future__ import annotations
