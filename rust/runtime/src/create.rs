@@ -49,6 +49,10 @@ pub struct CreateOptions<'a> {
     pub start_fifo: Option<PathBuf>,
     /// SIGKILL for init when the creating thread dies.
     pub die_with_parent: bool,
+    /// Move the root over `/` and chroot, where pivot_root is impossible (the host's root is an initramfs).
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring instead of a new one, which has nothing of the caller's in it.
+    pub keep_keyring: bool,
     /// See [`OnNamespaces`].
     pub on_namespaces: Option<OnNamespaces<'a>>,
 }
@@ -98,13 +102,14 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         bundle: &options.bundle,
         spec,
         namespaces: &namespaces,
-        rootfs: Rootfs::prepare(spec, &options.bundle)?,
+        rootfs: Rootfs::prepare(spec, &options.bundle, options.no_pivot)?,
         mounts: Mounts::prepare(spec, &options.bundle, &procfs)?,
         devices: Devices::prepare(spec)?,
         launch: Launch::prepare(spec, process, options.die_with_parent, options.preserve_fds)?,
         procfs: &procfs,
         stdio: &options.stdio,
         terminal: process.terminal().unwrap_or(false),
+        keep_keyring: options.keep_keyring,
         gate: options.start_fifo.as_deref().map(open_gate).transpose()?,
         channel: &child,
     };

@@ -20,6 +20,7 @@ use crate::cgroup::Cgroup;
 use crate::create::set_oom_score;
 use crate::error::{Error, Result};
 use crate::hooks;
+use crate::init::new_keyring;
 use crate::launch::Launch;
 use crate::procfs::Procfs;
 use crate::seccomp::notify;
@@ -54,6 +55,8 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// SIGKILL when the calling thread dies.
     pub die_with_parent: bool,
+    /// Keep the caller's session keyring, as the container itself did (`--no-new-keyring`).
+    pub keep_keyring: bool,
 }
 
 /// Starts `process` in the namespaces and the cgroup of the container whose init is `target`.
@@ -74,6 +77,7 @@ pub fn exec(
         process,
         launch: Launch::prepare(spec, process, options.die_with_parent, options.preserve_fds)?,
         stdio: &options.stdio,
+        keep_keyring: options.keep_keyring,
     };
     let (parent, child) = sync::channel()?;
     let spawned = entry.spawn(cgroup, &parent, &child)?;
@@ -196,6 +200,7 @@ struct Entry<'a> {
     process: &'a Process,
     launch: Launch<'a>,
     stdio: &'a [Option<OwnedFd>; 3],
+    keep_keyring: bool,
 }
 
 impl Entry<'_> {
@@ -307,9 +312,8 @@ impl Entry<'_> {
                 .map_err(os("chroot"))?;
         }
         setsid().map_err(os("setsid"))?;
-        match process::new_session_keyring() {
-            Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => {}
-            Err(e) => return Err(os("keyctl(JOIN_SESSION_KEYRING)")(e)),
+        if !self.keep_keyring {
+            new_keyring()?;
         }
         umask(Mode::from_bits_truncate(0o022));
         if self.process.terminal() == Some(true) {

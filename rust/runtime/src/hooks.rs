@@ -65,6 +65,8 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
             command.env(name, value);
         }
     }
+    // A monitor and `run` read signals from a descriptor: with their mask, no SIGTERM would ever reach the hook.
+    pyd_sys::process::reset_signals_in(&mut command);
     let mut child = command.spawn().map_err(|e| {
         Error::os(
             "hooks",

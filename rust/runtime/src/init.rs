@@ -39,6 +39,7 @@ pub struct Init<'a> {
     pub procfs: &'a Procfs,
     pub stdio: &'a [Option<OwnedFd>; 3],
     pub terminal: bool,
+    pub keep_keyring: bool,
     /// Read end of the FIFO on which another process will allow the start.
     pub gate: Option<OwnedFd>,
     pub channel: &'a Channel,
@@ -82,10 +83,8 @@ impl Init<'_> {
             self.launch.follow_parent()?;
         }
         setsid().map_err(os("setsid"))?;
-        match process::new_session_keyring() {
-            // Kernels without keyrings, and seccomp filters of an outer container, have none to protect.
-            Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => {}
-            Err(e) => return Err(os("keyctl(JOIN_SESSION_KEYRING)")(e)),
+        if !self.keep_keyring {
+            new_keyring()?;
         }
         if let Some(name) = self
             .spec
@@ -233,6 +232,16 @@ fn cgroup_view(namespaces: &Namespaces) -> Result<CgroupView> {
         layout,
         namespaced: namespaces.new_cgroup,
     })
+}
+
+/// A session keyring of the process's own, so that it does not possess its maker's keys (keyrings(7)).
+pub(crate) fn new_keyring() -> Result<()> {
+    match process::new_session_keyring() {
+        // Kernels without keyrings, and seccomp filters of an outer container, have none to protect.
+        Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        Err(e) => Err(Error::os("process", "keyctl(JOIN_SESSION_KEYRING)", e)
+            .hint("kernel.keys.maxkeys or maxbytes may be reached")),
+    }
 }
 
 /// Reads the one byte that `start` writes. The FIFO is open for writing here too, so its end never comes early.

@@ -15,6 +15,7 @@ use pyd_sys::mount::{FsContext, MountAttr, attach, attr, clone_tree, set_attribu
 
 use crate::error::{Error, Result};
 use crate::mount_options::propagation;
+use crate::move_root::move_root;
 use crate::spec::{self, Overlay, Spec};
 
 /// The longest value that `fsconfig(2)` takes.
@@ -26,6 +27,8 @@ pub struct Rootfs {
     path: PathBuf,
     overlay: Option<Overlay>,
     readonly: bool,
+    /// Reach the root by moving it over `/`, not by pivot_root.
+    no_pivot: bool,
     /// `MS_*` flag and recursion of `linux.rootfsPropagation`.
     propagation: Option<(u64, bool)>,
     /// The root as a detached mount of the parent, where init itself lacks the power over the directories.
@@ -34,7 +37,7 @@ pub struct Rootfs {
 
 impl Rootfs {
     /// Reads what the spec says; `bundle` is absolute.
-    pub fn prepare(spec: &Spec, bundle: &Path) -> Result<Self> {
+    pub fn prepare(spec: &Spec, bundle: &Path, no_pivot: bool) -> Result<Self> {
         let root = spec
             .root()
             .as_ref()
@@ -55,6 +58,7 @@ impl Rootfs {
             path,
             overlay: spec::overlay(spec)?,
             readonly,
+            no_pivot,
             propagation,
             prepared: None,
         };
@@ -142,17 +146,11 @@ impl Rootfs {
             set_attributes(root, &readonly, false).map_err(os("make the root read-only"))?;
         }
         fchdir(root).map_err(os("fchdir"))?;
-        // The old root is mounted over the new one, then taken away: no directory for it is needed in the image
-        // (pivot_root(2), "pivot_root(".", ".")").
-        pivot_root(".", ".").map_err(os("pivot_root"))?;
-        if self
-            .propagation
-            .is_some_and(|(flag, _)| flag == libc::MS_SHARED)
-        {
-            // Or the unmount below would reach the host.
-            propagate(".", MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
+        if self.no_pivot {
+            move_root(root, &self.path)?;
+        } else {
+            self.pivot()?;
         }
-        umount2(".", MntFlags::MNT_DETACH).map_err(os("umount of the host's root"))?;
         chdir("/").map_err(os("chdir"))?;
         if let Some((flag, recursive)) = self.propagation {
             let recursion = if recursive {
@@ -164,6 +162,22 @@ impl Rootfs {
         }
         Ok(())
     }
+
+    /// The working directory, which is the new root, becomes the root; the host's goes.
+    fn pivot(&self) -> Result<()> {
+        let os = |op: &'static str| move |e: Errno| Error::os("rootfs", op, e);
+        // The old root is mounted over the new one, then taken away: no directory for it is needed in the image
+        // (pivot_root(2), "pivot_root(".", ".")").
+        pivot_root(".", ".").map_err(os("pivot_root"))?;
+        if self
+            .propagation
+            .is_some_and(|(flag, _)| flag == libc::MS_SHARED)
+        {
+            // Or the unmount below would reach the host.
+            propagate(".", MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
+        }
+        umount2(".", MntFlags::MNT_DETACH).map_err(os("umount of the host's root"))
+    }
 }
 
 /// Child of a container that keeps its maker's mount namespace: only the root directory changes.
@@ -172,7 +186,8 @@ pub fn change_root(path: &Path) -> Result<()> {
     chdir("/").map_err(|e| Error::os("rootfs", "chdir", e))
 }
 
-fn propagate(path: &str, flags: MsFlags) -> Result<()> {
+pub(crate) fn propagate(path: impl AsRef<Path>, flags: MsFlags) -> Result<()> {
+    let path = path.as_ref();
     mount(None::<&str>, path, None::<&str>, flags, None::<&str>)
         .map_err(|e| Error::at("rootfs", "change propagation of", path, e))
 }

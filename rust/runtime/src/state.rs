@@ -29,6 +29,9 @@ pub struct Record {
     /// RFC 3339.
     pub created: String,
     pub cgroup: String,
+    /// Whether it keeps its maker's session keyring (`--no-new-keyring`); an exec does as well.
+    #[serde(default)]
+    pub keep_keyring: bool,
     /// Absolute path of the root directory.
     pub rootfs: PathBuf,
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
 
@@ -137,6 +139,17 @@ pub fn reset_signals() {
     }
     // An empty set is always valid.
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// [`reset_signals`] in the child that `command` makes: `std` lets it inherit the mask.
+pub fn reset_signals_in(command: &mut Command) {
+    // SAFETY: signal and sigprocmask are async-signal-safe and nothing is allocated between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            reset_signals();
+            Ok(())
+        })
+    };
 }
 
 /// Sets the NIS domain name of the calling process's uts namespace.

@@ -37,10 +37,11 @@ pub const FLAGS: &[Flag] = &[
         None,
         "number of descriptors from 3 on that the container inherits",
     ),
+    switch("no-new-keyring", None, "keep the caller's session keyring"),
     switch(
-        "no-new-keyring",
+        "no-pivot",
         None,
-        "accepted for compatibility: a new session keyring is always made",
+        "move the root and chroot: for a host that runs from its initramfs",
     ),
     switch("detach", Some('d'), "run: do not wait for the end"),
     switch("keep", None, "run: keep the state after the end"),
@@ -119,6 +120,8 @@ fn fill(
             None
         },
         die_with_parent: false,
+        no_pivot: args.has("no-pivot"),
+        keep_keyring: args.has("no-new-keyring"),
         on_namespaces: None,
     })?;
     let record = Record {
@@ -128,6 +131,7 @@ fn fill(
         start_time: start_time(created.pid).unwrap_or(0),
         created: clock::now(),
         cgroup: cgroup_path(spec, id),
+        keep_keyring: args.has("no-new-keyring"),
         rootfs: spec
             .root()
             .as_ref()

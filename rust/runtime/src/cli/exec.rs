@@ -98,6 +98,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
         preserve_fds,
+        keep_keyring: record.keep_keyring,
         ..ExecOptions::default()
     };
     let mut child = exec(

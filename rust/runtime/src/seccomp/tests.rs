@@ -430,7 +430,7 @@ fn specs_are_read_and_refused() {
         (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, "default"),
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["sendmsg"],"action":"SCMP_ACT_NOTIFY"}]}"#,
-            "write",
+            "sendmsg",
         ),
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#,

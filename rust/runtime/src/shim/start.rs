@@ -133,6 +133,8 @@ fn launch(
         preserve_fds: 0,
         start_fifo: None,
         die_with_parent: true,
+        no_pivot: false,
+        keep_keyring: false,
         on_namespaces: Some(&mut connect),
     });
     let started = created.and_then(|mut created| match go(&mut created, &mut stdio, config) {
