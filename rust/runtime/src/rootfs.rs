@@ -2,7 +2,7 @@
 //! step into it.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -18,8 +18,8 @@ use crate::mount_options::propagation;
 use crate::move_root::move_root;
 use crate::spec::{self, Overlay, Spec};
 
-/// The longest value that `fsconfig(2)` takes.
-const FSCONFIG_LIMIT: usize = 255;
+/// What mount(2) reads of its options.
+const PAGE: usize = 4096;
 
 /// How the root is made.
 #[derive(Debug)]
@@ -207,26 +207,14 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
             None => error,
         }
     };
-    let mut separate = true;
     for lower in &overlay.lower {
         match context.set("lowerdir+", text(lower)?) {
             Ok(()) => {}
-            // Kernels before 6.5 know one colon-separated list only.
-            Err(Errno::EINVAL) if separate && lower == &overlay.lower[0] => {
-                separate = false;
-                break;
+            Err(Errno::EINVAL) if lower == &overlay.lower[0] => {
+                return mount_overlay_legacy(overlay);
             }
             Err(e) => return Err(explain("overlay layer", lower, e)),
         }
-    }
-    if !separate {
-        let list = lower_list(&overlay.lower)?;
-        if list.len() > FSCONFIG_LIMIT {
-            return mount_overlay_legacy(overlay, &list);
-        }
-        context
-            .set("lowerdir", &list)
-            .map_err(|e| explain("overlay layers", Path::new(&list), e))?;
     }
     if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
         context
@@ -240,69 +228,60 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
             let _ = context.flag("volatile");
         }
     }
-    context.create().map_err(|e| {
-        explain(
-            "mount overlay with",
-            overlay.upper.as_ref().unwrap_or(&overlay.lower[0]),
-            e,
-        )
-    })?;
+    match context.create() {
+        Ok(()) => {}
+        // Kernels before 6.5 know one colon-separated list only, and judge no option before this call.
+        Err(Errno::EINVAL) => return mount_overlay_legacy(overlay),
+        Err(e) => {
+            let place = overlay.upper.as_ref().unwrap_or(&overlay.lower[0]);
+            return Err(explain("mount overlay with", place, e));
+        }
+    }
     context
         .mount(0)
         .map_err(|e| Error::os("rootfs", "fsmount(overlay)", e))
 }
 
-/// For a list of layers that `fsconfig` cannot carry: mount(2) on a directory of our own namespace, from which a
-/// detached copy is taken.
-fn mount_overlay_legacy(overlay: &Overlay, list: &str) -> Result<OwnedFd> {
-    let mut data = format!("lowerdir={list}");
+/// For kernels before 6.5: mount(2) on a directory of our own namespace, from which a detached copy is taken.
+///
+/// Its options are one string of at most a page. Descriptors keep each name short and free of ':' and ','.
+fn mount_overlay_legacy(overlay: &Overlay) -> Result<OwnedFd> {
+    let mut pinned = Vec::with_capacity(overlay.lower.len() + 2);
+    let mut name = |path: &Path| -> Result<String> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = open(path, flags, Mode::empty())
+            .map_err(|e| Error::at("rootfs", "overlay layer", path, e))?;
+        let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        pinned.push(fd);
+        Ok(name)
+    };
+    let lower: Result<Vec<String>> = overlay.lower.iter().map(|path| name(path)).collect();
+    let mut data = format!("lowerdir={}", lower?.join(":"));
     if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
         data.push_str(&format!(
             ",upperdir={},workdir={}",
-            text(upper)?,
-            text(work)?
+            name(upper)?,
+            name(work)?
         ));
     }
-    if data.len() >= 4096 {
+    if data.len() >= PAGE {
+        let count = overlay.lower.len();
         return Err(Error::new(
             "rootfs",
-            format!(
-                "{} layers are too many for this kernel",
-                overlay.lower.len()
-            ),
+            format!("{count} layers are too many for this kernel"),
         )
         .hint("Linux 6.5 and later take 500 layers"));
     }
     let place = overlay.work.as_ref().unwrap_or(&overlay.lower[0]);
-    mount(
-        Some("overlay"),
-        place,
-        Some("overlay"),
-        MsFlags::empty(),
-        Some(data.as_str()),
-    )
-    .map_err(|e| Error::at("rootfs", "mount overlay on", place, e))?;
+    let (kind, none) = (Some("overlay"), MsFlags::empty());
+    mount(kind, place, kind, none, Some(data.as_str()))
+        .map_err(|e| Error::at("rootfs", "mount overlay on", place, e))?;
     let path = CString::new(place.as_os_str().as_bytes())
         .map_err(|_| Error::invalid("a layer's path has a NUL"))?;
     let copy =
         clone_tree(AT_FDCWD, &path, false).map_err(|e| Error::at("rootfs", "open_tree", place, e));
     umount2(place, MntFlags::MNT_DETACH).map_err(|e| Error::at("rootfs", "umount", place, e))?;
     copy
-}
-
-fn lower_list(lower: &[PathBuf]) -> Result<String> {
-    let mut list = String::new();
-    for path in lower {
-        let path = text(path)?;
-        if path.contains([':', ',', '\\']) {
-            return Err(Error::invalid(format!(
-                "{path}: a layer's path may not hold ':', ',' or '\\' on this kernel"
-            )));
-        }
-        list.push_str(if list.is_empty() { "" } else { ":" });
-        list.push_str(path);
-    }
-    Ok(list)
 }
 
 fn text(path: &Path) -> Result<&str> {
