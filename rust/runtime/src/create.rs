@@ -184,7 +184,9 @@ impl Parent<'_> {
         match self.allow_steps(created, on_namespaces) {
             // Init has failed and is gone: what it said is the cause, not that it does not listen.
             Err(error) if error.errno() == Some(Errno::EPIPE) => {}
-            other => other?,
+            // Nor that its namespaces cannot be found any more.
+            Err(error) => return Err(created.channel.failure().unwrap_or(error)),
+            Ok(()) => {}
         }
         loop {
             match created.channel.report()? {

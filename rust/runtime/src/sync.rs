@@ -3,9 +3,10 @@
 //! A sequenced-packet socket pair: packets keep their borders, a descriptor can travel, and because both ends are
 //! close-on-exec, the end of the stream tells the parent that `execve` has happened.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use pyd_sys::fdpass;
 
@@ -148,6 +149,21 @@ impl Channel {
         })
     }
 
+    /// Parent: why the child has ended, if it has said so already.
+    pub fn failure(&self) -> Option<Error> {
+        loop {
+            let mut waiting = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            if !matches!(poll(&mut waiting, PollTimeout::ZERO), Ok(1)) {
+                return None;
+            }
+            match self.report() {
+                Ok(Report::Failed(error)) => return Some(error),
+                Ok(Report::Closed) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
     fn write(&self, packet: &[u8]) -> Result<()> {
         use std::os::fd::AsRawFd;
         loop {
@@ -199,6 +215,10 @@ mod tests {
     fn errors_arrive_whole() {
         let (parent, child) = channel().unwrap();
         let error = Error::at("mounts", "mount", "/x", Errno::EPERM).hint("h");
+        assert_eq!(parent.failure(), None);
+        child.warn("first").unwrap();
+        child.fail(&error);
+        assert_eq!(parent.failure().as_ref(), Some(&error));
         child.fail(&error);
         drop(child);
         assert!(matches!(parent.report().unwrap(), Report::Failed(e) if e == error));
