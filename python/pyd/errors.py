@@ -154,7 +154,11 @@ def from_os_error(error: OSError, doing: str) -> PydError:
     cause = os.strerror(error.errno) if error.errno else str(error)
     hint = _REMEDY.get(error.errno or 0)
     return KernelError(
-        f"{doing}: {cause[:1].lower()}{cause[1:]}", hint, op=doing, path=str(error.filename or ""), errno=error.errno or 0
+        f"{doing}: {cause[:1].lower()}{cause[1:]}",
+        hint,
+        op=doing,
+        path=str(error.filename or ""),
+        errno=error.errno or 0,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from pyd.network import ports
 from pyd.network.driver import driver_for
 from pyd.network.endpoint import NetworkOptions, Site
 from pyd.network.ipam import Subnet
+from pyd.record import replace
 
 SITE = Site(bridge="pyd0", subnet=Subnet.parse("172.30.0.0/16"), used=frozenset({"172.30.0.2"}))
 

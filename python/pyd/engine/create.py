@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import describe, mountpoints, names, networking
 from pyd.engine.options import ContainerOptions, Created
 from pyd.errors import Conflict, InvalidArgument, from_os_error
+from pyd.record import replace
 from pyd.runtime import users
 from pyd.store import ContainerRecord
 

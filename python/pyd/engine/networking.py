@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.errors import Conflict, PydError, from_os_error
+from pyd.record import replace
 from pyd.store import ContainerRecord, NetworkRecord
 
 if TYPE_CHECKING:

@@ -6,13 +6,12 @@ Strings keep the grammar of Docker's command line where that is the common langu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from pyd.record import Record, field
 
-# eq and repr of so many fields would take three milliseconds to make, at every start of the command
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class ContainerOptions:
+
+class ContainerOptions(Record, kw_only=True):
     """Everything that `run` and `create` can be told. None or empty means: the image's value, else Docker's
     default.
     """
@@ -104,8 +103,7 @@ class ContainerOptions:
     log_opts: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecOptions:
+class ExecOptions(Record, kw_only=True):
     """An additional process in a running container."""
 
     command: tuple[str, ...]
@@ -118,8 +116,7 @@ class ExecOptions:
     privileged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Record):
     """A container that ran to its end. exit_code is 128+n after signal n. With a tty everything is in
     stdout.
     """
@@ -130,8 +127,7 @@ class RunResult:
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(Record):
     """A new container; `warnings` are sentences for the user."""
 
     id: str
@@ -139,8 +135,7 @@ class Created:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
+class LogOptions(Record):
     """Which lines of the log. since and until: seconds since the epoch; tail: None = all."""
 
     stdout: bool = True

@@ -14,11 +14,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import networking
 from pyd.errors import Conflict, ContainerNotFound
+from pyd.record import replace
 from pyd.runtime import bundle, host, task
 from pyd.store import ContainerRecord, now
 from pyd.store.locks import try_acquire

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import describe, mountpoints, networking
 from pyd.errors import NotModified, PydError, StartError
+from pyd.record import replace
 from pyd.runtime import bundle, defaults, host, spec, task, users
 from pyd.runtime.layered import LayeredRoot
 from pyd.store import ContainerRecord

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyd.network.ipam import Subnet
 from pyd.network.ports import PortMapping
+from pyd.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkOptions:
+class NetworkOptions(Record):
     """The flags of `run` and `create` that concern the network.
 
     mode: value of --network: "bridge" (or "default", or ""), "host", "none", "container:<name or id>"
@@ -30,8 +28,7 @@ class NetworkOptions:
     extra_hosts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Record):
     """What a driver must know of this host at the start of a container.
 
     address: the container's, if the store has already given it one out of `ipam.candidates(subnet)`
@@ -49,8 +46,7 @@ class Site:
     peer_pid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Record):
     """The attachment of one container to its network.
 
     network: Docker's name of it ("bridge", "host", "none"), "container" for a shared one

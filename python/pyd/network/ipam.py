@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from pyd import errors
+from pyd.record import Record
 
 # Docker's default pool begins at 172.17 and ends at 172.31 with /16, then 192.168 with /20. pyd begins in the
 # upper half, so that both can live on one host.
@@ -16,8 +16,7 @@ DEFAULT_POOL = tuple(f"172.{n}.0.0/16" for n in (30, 31, 29, 28, 27, 26, 25, 24)
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Subnet:
+class Subnet(Record):
     """network: the first address as a number; prefix: the mask's length; host: the address as written."""
 
     network: int

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from pyd import errors
+from pyd.record import Record, replace
 
 PROTOCOLS = ("tcp", "udp")
 # Docker's allocator and the kernel's default ip_local_port_range begin here
@@ -18,8 +18,7 @@ FIRST_EPHEMERAL, LAST_EPHEMERAL = 32768, 60999
 Probe = Callable[[str, str, int], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class PortMapping:
+class PortMapping(Record):
     """One published container port.
 
     proto: "tcp" or "udp"

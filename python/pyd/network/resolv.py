@@ -6,10 +6,10 @@ The rules are those of moby's libnetwork/internal/resolvconf for a network witho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pyd import errors
 from pyd.network.ports import is_ip, is_ipv4
+from pyd.record import Record
 
 HOST_FILE = "/etc/resolv.conf"
 # systemd-resolved's stub is on a loopback address that no container reaches; this file has the real servers
@@ -17,8 +17,7 @@ RESOLVED_FILE = "/run/systemd/resolve/resolv.conf"
 FALLBACK = ("8.8.8.8", "8.8.4.4")
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvConf:
+class ResolvConf(Record):
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pyd.errors import InvalidArgument
+from pyd.record import Record, field
 from pyd.runtime import capabilities, defaults, devices, mounts, resources
 from pyd.runtime.users import User
 
@@ -21,8 +21,7 @@ INIT = "/sbin/docker-init"
 OCI_VERSION = "1.2.0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpecInput:
+class SpecInput(Record, kw_only=True):
     """What config.json is made from.
 
     root: directory of the rootfs, or mount point of the overlay

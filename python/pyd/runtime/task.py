@@ -15,17 +15,16 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pyd import errors
+from pyd.record import Record
 
 _CONNECT_SECONDS = 10.0
 _LINE_LIMIT = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Record):
     """The shim's report: host pids and the time of the start."""
 
     pid: int

@@ -10,16 +10,15 @@ else, so that nothing overflows to root ("4294967296", CVE-2024-40635) and no ot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pyd.errors import InvalidArgument, StartError
+from pyd.record import Record
 from pyd.runtime.layered import LayeredRoot
 
 MAX_ID = 2**31 - 1  # Docker's and runc's bound; the kernel's own is 2^32 - 2
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Record):
     uid: int
     gid: int
     groups: tuple[int, ...] = ()  # supplementary

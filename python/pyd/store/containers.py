@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyd.errors import Conflict, ContainerNotFound, ImageNotFound, InvalidArgument, VolumeNotFound
+from pyd.record import fields
 from pyd.store.db import Database
 from pyd.store.records import ContainerRecord
 
 # the fields of ContainerRecord that are columns of `containers`, in any fixed order
-_COLUMNS = tuple(name for name in ContainerRecord.__slots__ if name not in ("layers", "volumes"))
+_COLUMNS = tuple(name for name in fields(ContainerRecord) if name not in ("layers", "volumes"))
 _JSON = ("config", "host", "network")
 _FLAGS = ("oom_killed", "auto_remove")
 _FIXED = ("id", "created")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from pyd.record import Record, field
 from pyd.store.records import now
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeRecord:
+class VolumeRecord(Record):
     name: str
     driver: str = "local"
     created: str = field(default_factory=now)
@@ -19,8 +18,7 @@ class VolumeRecord:
     populated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkRecord:
+class NetworkRecord(Record):
     id: str  # 64 hex digits
     name: str
     driver: str = "bridge"
