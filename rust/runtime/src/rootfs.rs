@@ -194,6 +194,9 @@ pub(crate) fn propagate(path: impl AsRef<Path>, flags: MsFlags) -> Result<()> {
 
 /// A detached overlay.
 fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
+    if !appends_layers() {
+        return mount_overlay_legacy(overlay);
+    }
     let context = FsContext::open("overlay").map_err(|e| {
         Error::os("rootfs", "fsopen(overlay)", e)
             .hint("the kernel needs overlayfs (modprobe overlay)")
@@ -208,13 +211,9 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
         }
     };
     for lower in &overlay.lower {
-        match context.set("lowerdir+", text(lower)?) {
-            Ok(()) => {}
-            Err(Errno::EINVAL) if lower == &overlay.lower[0] => {
-                return mount_overlay_legacy(overlay);
-            }
-            Err(e) => return Err(explain("overlay layer", lower, e)),
-        }
+        context
+            .set("lowerdir+", text(lower)?)
+            .map_err(|e| explain("overlay layer", lower, e))?;
     }
     if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
         context
@@ -228,18 +227,24 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
             let _ = context.flag("volatile");
         }
     }
-    match context.create() {
-        Ok(()) => {}
-        // Kernels before 6.5 know one colon-separated list only, and judge no option before this call.
-        Err(Errno::EINVAL) => return mount_overlay_legacy(overlay),
-        Err(e) => {
-            let place = overlay.upper.as_ref().unwrap_or(&overlay.lower[0]);
-            return Err(explain("mount overlay with", place, e));
-        }
-    }
+    context.create().map_err(|e| {
+        let place = overlay.upper.as_ref().unwrap_or(&overlay.lower[0]);
+        explain("mount overlay with", place, e)
+    })?;
     context
         .mount(0)
         .map_err(|e| Error::os("rootfs", "fsmount(overlay)", e))
+}
+
+/// Whether overlayfs takes layers one by one: Linux 6.5. Asking by trying writes a complaint to an older kernel's log.
+fn appends_layers() -> bool {
+    let Ok(kernel) = nix::sys::utsname::uname() else {
+        return false;
+    };
+    let release = kernel.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|n| n.parse::<u32>().ok());
+    (number(), number()) >= (Some(6), Some(5))
 }
 
 /// For kernels before 6.5: mount(2) on a directory of our own namespace, from which a detached copy is taken.
