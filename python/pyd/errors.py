@@ -21,8 +21,8 @@
     ├── StartError                500  stage, op, path, errno: the process could not be started
     └── KernelError               500  op, path, errno
 
-Rust raises the same classes (rust/native/src/error.rs). `message` is one sentence with the cause, lower case where
-Docker's is; `hint` is the remedy where it is known. Wording follows Docker where scripts match on it.
+Rust raises the same classes (rust/native/src/error.rs). `message` is one sentence with the cause, lower case
+where Docker's is; `hint` is the remedy where it is known. Wording follows Docker where scripts match on it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class KernelError(PydError):
 class StartError(KernelError):
     """The container's process could not be started; `stage` names the step of the start that failed.
 
-    exit_code is 127 when the command does not exist, 126 when it exists and cannot be executed, otherwise 125.
+    exit_code is 127 when the command does not exist, 126 when it exists and cannot be executed, else 125.
     """
 
     def __init__(
@@ -163,7 +163,8 @@ def from_os_error(error: OSError, doing: str) -> PydError:
 
 
 _REMEDY = {
-    _errno.ENOSPC: "free space on the file system of the data-root (pyd rm, pyd rmi) or choose another with --data-root",
+    _errno.ENOSPC: "free space on the file system of the data-root (pyd rm, pyd rmi) or choose another with "
+    "--data-root",
     _errno.EDQUOT: "the disk quota is used up: free space or choose another --data-root",
     _errno.EACCES: "run as root, or point --data-root and --run-root at directories that you own",
     _errno.EPERM: "run as root, or check `pyd doctor` for what this host does not allow",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
+# patterns are compiled at their first use: most commands need none
+_SIZE = r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?"
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)", re.ASCII)
+_DURATION = r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)"
 
 
 def parse_size(text: str) -> int:
@@ -17,7 +18,7 @@ def parse_size(text: str) -> int:
     """
     if text == "-1":
         return -1
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
     number, unit = match[1], _UNITS[match[2].lower()]
@@ -31,9 +32,9 @@ def parse_seconds(text: str) -> float:
     """Seconds of Go's durations ("1h30m", "1.5s", "100ms"); a bare number is seconds. Raises ValueError."""
     if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         return float(text)
-    if not text or _DURATION.sub("", text):
+    if not text or re.sub(_DURATION, "", text, flags=re.ASCII):
         raise ValueError(f"invalid duration: '{text}'")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_DURATION, text, re.ASCII))
 
 
 def decimal_size(count: float, digits: int = 3) -> str:

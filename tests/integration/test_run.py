@@ -221,14 +221,13 @@ def test_labels_and_stop_signal_are_kept(busybox: str, pyd: Pyd, name: str) -> N
 
 
 def test_shared_namespaces(busybox: str, pyd: Pyd, name: str) -> None:
-    """--pid, --ipc and --network of another container, and of the host."""
-    pyd("run", "-d", "--name", name, "--ipc", "shareable", busybox, "sleep", "1000")
-    for kind in ("pid", "ipc"):
-        theirs = pyd("exec", name, "readlink", f"/proc/self/ns/{kind}").out
-        ours = pyd(
-            "run", "--rm", f"--{kind}", f"container:{name}", busybox, "readlink", f"/proc/self/ns/{kind}"
-        ).out
-        assert theirs == ours
+    """--pid of another container, --pid, --ipc and --uts of the host."""
+    pyd("run", "-d", "--name", name, busybox, "sleep", "1000")
+    theirs = pyd("exec", name, "readlink", "/proc/self/ns/pid").out
+    ours = pyd("run", "--rm", "--pid", f"container:{name}", busybox, "readlink", "/proc/self/ns/pid").out
+    assert theirs == ours
+    refused = pyd("run", "--rm", "--ipc", f"container:{name}", busybox, "true", code=125)
+    assert "/dev/shm of another container" in refused.stderr
     for kind in ("pid", "ipc", "uts"):
         ours = pyd("run", "--rm", f"--{kind}", "host", busybox, "readlink", f"/proc/self/ns/{kind}").out
         assert ours == str(Path(f"/proc/self/ns/{kind}").readlink())

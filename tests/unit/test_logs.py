@@ -85,6 +85,66 @@ def test_follow_through_a_rotation_until_the_end(tmp_path: Path) -> None:
     assert found == ["1\n", "2\n", "3\n", "4\n"]
 
 
+def rotate(path: Path, text: str, keep: int) -> None:
+    """As the shim does it: the oldest goes, each gets the next number, and a new file begins."""
+    for number in range(keep - 1, 0, -1):
+        older = path if number == 1 else Path(f"{path}.{number - 1}")
+        if older.exists():
+            older.rename(f"{path}.{number}")
+    path.write_bytes(line(text))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_following_misses_nothing_when_it_rotates_between_two_looks(tmp_path: Path, turns: int) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(line("0\n"))
+    looks = 0
+
+    def running() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            with path.open("ab") as file:
+                file.write(line("end of 0\n"))
+            for turn in range(turns):
+                rotate(path, f"{turn + 1}\n", keep=5)
+        return looks < 3
+
+    found = texts(list(read(str(path), follow=True, running=running)))
+    assert found == ["0\n", "end of 0\n", *(f"{turn + 1}\n" for turn in range(turns))]
+
+
+def test_following_goes_on_when_the_file_in_hand_is_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(line("0\n"))
+    looks = 0
+
+    def running() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            for turn in range(4):
+                rotate(path, f"{turn + 1}\n", keep=3)
+        return looks < 3
+
+    assert texts(list(read(str(path), follow=True, running=running))) == ["0\n", "2\n", "3\n", "4\n"]
+
+
+def test_following_a_single_file_that_is_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(line("long before\n"))
+    looks = 0
+
+    def running() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            path.write_bytes(line("new\n"))  # O_TRUNC: the same inode
+        return looks < 3
+
+    assert texts(list(read(str(path), follow=True, running=running))) == ["long before\n", "new\n"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pyd import errors
 from pyd.cli.command import BOOL, INT, TEXT, Args, Command, Option
-from pyd.cli.main import each
+from pyd.cli.main import each, warn
 from pyd.engine.engine import Engine
 
 _TIME = Option("time", INT, "Seconds to wait before it is killed, -1 = for ever", short="t")
@@ -32,6 +32,7 @@ def stop(args: Args) -> int:
 
 def restart(args: Args) -> int:
     engine, seconds, signal = Engine(), _seconds(args), args.text("signal") or ""
+    engine.on_warning = warn
 
     def one(name: str) -> str:
         engine.containers.restart(name, seconds, signal)

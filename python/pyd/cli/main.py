@@ -231,6 +231,10 @@ def _say(message: str, hint: str | None) -> None:
     sys.stderr.write(message + "\n" + (f"hint: {hint}\n" if hint else ""))
 
 
+def warn(text: str) -> None:
+    sys.stderr.write(f"WARNING: {text}\n")
+
+
 def each(args: Args, act: Callable[[str], str | None]) -> int:
     """Apply `act(target)` to every positional argument, print what it gives back, go on after errors.
 

@@ -90,7 +90,7 @@ CREATE: tuple[Option, ...] = (
         "security-opt", LIST, "no-new-privileges, seccomp=unconfined|FILE, apparmor=…, systempaths=unconfined"
     ),
     Option("pid", TEXT, "PID namespace: host or container:NAME"),
-    Option("ipc", TEXT, "IPC namespace: private, shareable, none, host or container:NAME"),
+    Option("ipc", TEXT, "IPC namespace: private, shareable, none or host"),
     Option("uts", TEXT, "UTS namespace: host"),
     Option("userns", TEXT, "User namespace: host"),
     Option("cgroupns", TEXT, "Cgroup namespace: private or host"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyd import errors
 from pyd.cli.command import BOOL, TEXT, Args, Command, Option, UsageError
+from pyd.cli.main import warn
 from pyd.cli.options import CREATE, container_options
 from pyd.engine.engine import Engine
 from pyd.engine.options import ContainerOptions, Created
@@ -54,6 +55,7 @@ def create(args: Args) -> int:
 
 def _engine(args: Args) -> Engine:
     engine = Engine()
+    engine.on_warning = warn
     if not args.flag("quiet"):
         engine.on_pull = _watcher
     return engine
@@ -93,7 +95,7 @@ def _create(engine: Engine, options: ContainerOptions, cidfile: str | None) -> C
     try:
         created = engine.containers.create(options)
         for warning in created.warnings:
-            sys.stderr.write(f"WARNING: {warning}\n")
+            warn(warning)
         if fd is not None:
             os.write(fd, created.id.encode())
         return created

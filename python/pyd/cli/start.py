@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pyd.cli.command import BOOL, TEXT, Args, Command, Option, UsageError
-from pyd.cli.main import each
+from pyd.cli.main import each, warn
 from pyd.engine.engine import Engine
 from pyd.errors import NotModified
 
 
 def start(args: Args) -> int:
     engine = Engine()
+    engine.on_warning = warn
     if args.flag("attach") or args.flag("interactive"):
         if len(args.rest) > 1:
             raise UsageError("you cannot start and attach multiple containers at once", exit_code=1)

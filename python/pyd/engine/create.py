@@ -128,6 +128,6 @@ def _check_user(user: str, groups: tuple[str, ...]) -> None:
 
 def _check_joins(engine: Engine, host: dict[str, Any]) -> None:
     """The containers of `container:x` exist; their ids are kept, since a name can go to another."""
-    for key in ("NetworkMode", "PidMode", "IpcMode"):
+    for key in ("NetworkMode", "PidMode"):
         if host[key].startswith("container:") and host[key] != "container:":
             host[key] = f"container:{engine.store.containers.get(host[key].partition(':')[2]).id}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pyd.engine.environment import environment
 from pyd.engine.options import ContainerOptions
 from pyd.engine.signals import signal_number
 from pyd.errors import InvalidArgument, NotSupported
@@ -83,24 +84,6 @@ def _arguments(options: ContainerOptions, image: Defaults | None) -> tuple[Seque
     return entrypoint, options.command or (image.cmd if image else ())
 
 
-def environment(given: Sequence[str], image: Sequence[str]) -> list[str]:
-    """The image's entries, then the user's; "NAME" without a value copies the caller's and "NAME=" is
-    empty.
-    """
-    values = {entry.partition("=")[0]: entry for entry in image}
-    for entry in given:
-        name, equals, _ = entry.partition("=")
-        if not name or "\0" in entry:
-            raise InvalidArgument(f"invalid environment variable: {entry}")
-        if equals:
-            values[name] = entry
-        elif name in os.environ:
-            values[name] = f"{name}={os.environ[name]}"
-        else:
-            values.pop(name, None)
-    return list(values.values())
-
-
 def image_volumes(paths: Sequence[str]) -> list[str]:
     """Cleaned absolute VOLUME paths of an image; "/" and what climbs out end at the root and are left out."""
     cleaned = (posixpath.normpath("/" + path.lstrip("/")) for path in paths if path and "\0" not in path)
@@ -120,6 +103,12 @@ def _namespace(key: str, value: str) -> str:
     if value in allowed:
         return "" if value == "private" and key != "CgroupnsMode" else value
     if joinable and value.startswith("container:") and value != "container:":
+        if key == "IpcMode":
+            # the peer's /dev/shm is mounted in its own mount namespace only: half would not be shared
+            raise NotSupported(
+                f"--ipc={value} is not supported: the /dev/shm of another container cannot be shared",
+                "give both containers one volume with -v NAME:/dev/shm, or use --ipc=host",
+            )
         return value
     raise InvalidArgument(f"invalid {kind} mode: {value}" if kind != "ipc" else f"invalid IPC mode: {value}")
 
@@ -209,16 +198,14 @@ def host_config(options: ContainerOptions) -> tuple[dict[str, Any], list[str]]:
 
         seccomp.load(str(security["seccomp"]), ())  # refuse a bad file now, not at the start
     spec.check_sysctls(options.sysctls, host)
-    missing = [
-        name
-        for name in capabilities.select(options.cap_add, options.cap_drop, options.privileged)
-        if name not in capabilities.bounding()
-    ]
+    limits = capabilities.bounding()
+    wanted = capabilities.select(options.cap_add, options.cap_drop, options.privileged)
+    missing = [name for name in wanted if name not in limits]
     if missing:
         warnings.append(
             f"This host does not let pyd give {', '.join(missing)}: the container starts without."
         )
-    if options.oom_score_adj < _oom_score_adj() and "CAP_SYS_RESOURCE" not in capabilities.bounding():
+    if "CAP_SYS_RESOURCE" not in limits and options.oom_score_adj < _oom_score_adj():
         warnings.append("Lowering the OOM score needs CAP_SYS_RESOURCE: the container keeps that of pyd.")
     if options.publish or options.publish_all:
         host["PortBindings"] = port_bindings(options.publish)

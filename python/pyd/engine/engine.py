@@ -42,6 +42,8 @@ class Engine:
         self.children = Children()
         # asked for a Watcher when a run or create has to pull its image
         self.on_pull: Callable[[], Watcher] | None = None
+        # told what a container was asked to have and runs without
+        self.on_warning: Callable[[str], None] | None = None
 
     @cached_property
     def containers(self) -> Containers:
@@ -101,6 +103,10 @@ class Engine:
         self.close()
 
     # What the parts of the engine share
+
+    def warn(self, text: str) -> None:
+        if self.on_warning is not None:
+            self.on_warning(text)
 
     def image(self, reference: str, pull: str = "missing", platform: str = "") -> Image:
         """The image, pulled if `pull` (missing, always, never) says so."""

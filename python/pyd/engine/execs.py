@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pyd.engine import describe, names
+from pyd.engine import names
+from pyd.engine.environment import environment
 from pyd.engine.options import ExecOptions, RunResult
-from pyd.engine.start import readable_layers
 from pyd.errors import Conflict, InvalidArgument, from_os_error
-from pyd.runtime import capabilities, users
 from pyd.runtime.attach import STDERR, Pump
-from pyd.runtime.layered import LayeredRoot
 
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
@@ -59,14 +57,20 @@ def process_of(
     if options.tty:
         env.setdefault("TERM", "TERM=xterm")
     if options.user:
+        from pyd.engine.start import readable_layers
+        from pyd.runtime import users
+        from pyd.runtime.layered import LayeredRoot
+
         user = users.resolve(
             options.user, LayeredRoot(readable_layers(engine, record)), record.host.get("GroupAdd") or ()
         )
         process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
         if not any(entry.startswith("HOME=") for entry in record.config.get("Env") or ()):
             env["HOME"] = f"HOME={user.home}"
-    process["env"] = describe.environment(options.env, list(env.values()))
+    process["env"] = environment(options.env, list(env.values()))
     if options.privileged:
+        from pyd.runtime import capabilities
+
         limits = capabilities.bounding()
         granted = [name for name in capabilities.NAMES if name in limits]
         process["capabilities"] = {"bounding": granted, "effective": granted, "permitted": granted}

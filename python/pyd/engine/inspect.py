@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyd.engine.start import readable_layers
 from pyd.store import ContainerRecord
 
 if TYPE_CHECKING:
@@ -94,6 +93,8 @@ def _execs(engine: Engine, record: ContainerRecord) -> list[str] | None:
 
 def _graph(engine: Engine, record: ContainerRecord) -> dict[str, Any]:
     """What overlayfs is given; nothing is mounted in the host's mount table, so there is no MergedDir."""
+    from pyd.engine.start import readable_layers
+
     layers = readable_layers(engine, record)
     if len(layers) == 1:
         return {"Name": "plain", "Data": {"RootDir": layers[0]}}

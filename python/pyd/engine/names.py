@@ -7,7 +7,7 @@ import re
 
 from pyd.errors import InvalidArgument
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", re.ASCII)
+_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+"
 _MOODS = (
     "admiring agile amazing amused ardent attentive awake balanced bold brave bright calm careful "
     "charming cheerful clever composed confident content cool curious daring dazzling decided devoted "
@@ -54,6 +54,6 @@ def random_name(attempt: int = 0) -> str:
 def check_name(name: str) -> str:
     """The name without its slash. Raises InvalidArgument."""
     plain = name.removeprefix("/")
-    if not _NAME.fullmatch(plain):
+    if not re.fullmatch(_NAME, plain, re.ASCII):
         raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return plain

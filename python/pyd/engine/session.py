@@ -11,8 +11,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from pyd.engine import execs, start
-from pyd.engine import run as _run
 from pyd.engine.options import Created, ExecOptions
 from pyd.errors import InvalidArgument, PydError
 from pyd.runtime import terminal
@@ -112,6 +110,9 @@ def _is_data(fd: int) -> bool:
 
 def run(engine: Engine, created: Created, session: Session, remove: bool) -> int:
     """Start a created container with the caller attached: its exit code, 0 after detaching."""
+    from pyd.engine import run as _run
+    from pyd.engine import start
+
     ours, theirs = socket.socketpair()
     with ours:
         try:
@@ -132,6 +133,9 @@ def run(engine: Engine, created: Created, session: Session, remove: bool) -> int
 
 def start_attached(engine: Engine, container_id: str, session: Session) -> int:
     """`start -a`: like run, for a container that existed before and is kept on errors."""
+    from pyd.engine import run as _run
+    from pyd.engine import start
+
     ours, theirs = socket.socketpair()
     with ours:
         try:
@@ -147,6 +151,8 @@ def start_attached(engine: Engine, container_id: str, session: Session) -> int:
 
 def attach(engine: Engine, name: str, session: Session) -> int:
     """Join a running container: its exit code, or 0 after detaching."""
+    from pyd.engine import run as _run
+
     record = engine.running(name, "attach to")
     stream = engine.task(record).open(
         "attach",
@@ -165,6 +171,8 @@ def exec_attached(engine: Engine, name: str, options: ExecOptions, session: Sess
     """`exec`: the exit code of the process. Signals are not handed on, as in Docker: Ctrl-C ends only the
     client.
     """
+    from pyd.engine import execs
+
     console = terminal.size() if options.tty else (0, 0)
     record, exec_id, stream = execs.open_exec(engine, name, options, console)
     with stream:

@@ -16,7 +16,6 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from pyd.engine import networking
 from pyd.errors import Conflict, ContainerNotFound
 from pyd.record import replace
 from pyd.runtime import bundle, host, task
@@ -82,6 +81,8 @@ def _settle(engine: Engine, container_id: str, patience: float) -> ContainerReco
         result = {"exit_code": 137, "finished_at": now(), "error": SHIM_DIED}
         if record.state not in ("running", "paused") and not record.auto_remove:
             # the start itself was killed half-way: as if it had not been tried
+            from pyd.engine import networking
+
             bundle.remove(directory)
             networking.release(engine, record)
             return record
@@ -107,6 +108,8 @@ def finish(engine: Engine, record: ContainerRecord, result: dict[str, Any]) -> C
     if record.auto_remove:
         engine.discard(record)
         return None
+    from pyd.engine import networking
+
     columns: dict[str, Any] = {
         "state": "exited",
         "pid": 0,

@@ -82,6 +82,8 @@ def _start(
     bundle.write(directory, document, shim_document(engine, record, endpoint))
     started, child = task.spawn(engine.config.runtime, directory, attach)
     engine.children.add(child)
+    for warning in (*endpoint.warnings, *started.warnings):
+        engine.warn(warning)
     columns: dict[str, Any] = {
         "state": "running",
         "pid": started.pid,
@@ -134,14 +136,12 @@ def _overlay(engine: Engine, record: ContainerRecord, layers: list[str]) -> dict
 
 
 def _joins(engine: Engine, record: ContainerRecord) -> dict[str, str]:
-    """Namespace paths of `--pid container:x` and `--ipc container:x`."""
-    result = {}
-    for kind, key in (("pid", "PidMode"), ("ipc", "IpcMode")):
-        mode = record.host[key]
-        if mode.startswith("container:"):
-            peer = engine.running(mode.partition(":")[2], f"join {kind.upper()} of")
-            result[kind] = f"/proc/{peer.pid}/ns/{kind}"
-    return result
+    """Namespace path of `--pid container:x`."""
+    mode = record.host["PidMode"]
+    if not mode.startswith("container:"):
+        return {}
+    peer = engine.running(mode.partition(":")[2], "join PID of")
+    return {"pid": f"/proc/{peer.pid}/ns/pid"}
 
 
 def _undo(engine: Engine, record: ContainerRecord, error: BaseException) -> None:

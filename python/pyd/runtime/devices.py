@@ -11,7 +11,7 @@ from typing import Any
 from pyd.errors import InvalidArgument
 from pyd.runtime import defaults
 
-_RULE = re.compile(r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})")
+_RULE = r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})"
 # What the container has of its own
 _OWN = frozenset(("pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", "ptmx", ".udev"))
 
@@ -33,7 +33,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def check_rule(text: str) -> str:
-    if not _RULE.fullmatch(text):
+    if not re.fullmatch(_RULE, text):
         raise InvalidArgument(f'invalid device cgroup format "{text}": expected e.g. "c 1:3 rwm"')
     return text
 
@@ -60,7 +60,7 @@ def linux_devices(
                 }
             )
     for text in rules:
-        match = _RULE.fullmatch(text)
+        match = re.fullmatch(_RULE, text)
         assert match is not None  # check_rule ran when the container was created
         rule: dict[str, Any] = {"allow": True, "type": match[1], "access": match[4]}
         for key, value in (("major", match[2]), ("minor", match[3])):

@@ -9,17 +9,27 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyd.errors import from_os_error
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _POLL_SECONDS = 0.04
 
 
-class LogLine(NamedTuple):
-    time: str  # RFC 3339 with nanoseconds
-    stream: str  # stdout or stderr
-    text: str  # with its newline; without it, a part of a long line or an unfinished one
+class LogLine:
+    """time: RFC 3339 with nanoseconds. stream: stdout or stderr. text: with its newline; without it, a part of
+    a long line or an unfinished one.
+    """
+
+    __slots__ = ("stream", "text", "time")
+
+    def __init__(self, time: str, stream: str, text: str) -> None:
+        self.time = time
+        self.stream = stream
+        self.text = text
 
 
 def seconds(stamp: str) -> float:
@@ -68,31 +78,34 @@ def read(
     tail: only the last n of those that are there now.
     """
     wanted = {name for name, on in (("stdout", stdout), ("stderr", stderr)) if on}
-    follower = _Follower(path) if follow else None
-    lines = _filter(_existing(path, follower), wanted, since, until)
-    if tail is not None:
-        yield from _last(lines, tail)
-    else:
-        yield from lines
-    if follower is None:
-        return
+    reader = _Reader(path)
     try:
-        while until is None or time.time() < until:
+        lines = _filter(_present(reader), wanted, since, until)
+        if tail is not None:
+            yield from _last(lines, tail)
+        else:
+            yield from lines
+        while follow and (until is None or time.time() < until):
             alive = running()  # before the reading: what was written before the end is read after it
-            fresh = follower.lines()
+            fresh = reader.lines()
             yield from _filter(fresh, wanted, since, until)
             if not fresh:
                 if not alive:
                     return
                 time.sleep(_POLL_SECONDS)
     finally:
-        follower.close()
+        reader.close()
+
+
+def _present(reader: _Reader) -> Iterator[LogLine]:
+    while fresh := reader.lines():
+        yield from fresh
 
 
 def _last(lines: Iterator[LogLine], count: int) -> Iterator[LogLine]:
     """The last `count` whole lines: a long line that was written in parts counts once."""
     if count <= 0:
-        for _ in lines:  # the follower's position must come behind them
+        for _ in lines:  # the reader's position must come behind them
             pass
         return
     kept: deque[list[LogLine]] = deque(maxlen=count)
@@ -125,76 +138,90 @@ def _filter(
         yield line
 
 
-def _existing(path: str, follower: _Follower | None) -> Iterator[LogLine]:
-    """All lines that are there: path.N … path.1, then path itself (through the follower, which goes on
-    there).
+class _Reader:
+    """Reads the files of a log from the oldest on, and goes over to the next when one is read to its end.
+
+    The shim renames path to path.1, path.1 to path.2 and so on, and begins a new path. Which file comes next is
+    told by where the one in hand is now: it is held open, so that no other can have its inode.
     """
-    count = 1
-    while os.path.exists(f"{path}.{count}"):
-        count += 1
-    for number in range(count - 1, 0, -1):
-        yield from _whole(f"{path}.{number}")
-    if follower is None:
-        yield from _whole(path)
-        return
-    while fresh := follower.lines():
-        yield from fresh
-
-
-def _whole(path: str) -> Iterator[LogLine]:
-    try:
-        with open(path, "rb") as file:
-            for raw in file:
-                line = parse(raw)
-                if line is not None:
-                    yield line
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise from_os_error(error, f"reading {path}") from error
-
-
-class _Follower:
-    """Reads a growing file and goes over to the next one when the shim has rotated it away."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.file = self._open()
+        self.file = self._open(self._oldest())
         self.rest = b""
 
-    def _open(self) -> BinaryIO | None:
-        try:
-            return open(self.path, "rb")
-        except FileNotFoundError:
-            return None
-
     def lines(self) -> list[LogLine]:
-        """Whole lines since the last call."""
-        if self.file is None:
-            self.file = self._open()
+        """Some whole lines; none when all that is there has been read."""
+        while True:
             if self.file is None:
+                self.file = self._open(self._oldest())
+                if self.file is None:
+                    return []
+            rotated = self._number() != 0  # before the reading: the shim no longer writes to a rotated file
+            data = self.file.read(1 << 20)
+            if data:
+                *whole, self.rest = (self.rest + data).split(b"\n")
+                lines = [line for raw in whole if (line := parse(raw)) is not None]
+                if lines:
+                    return lines
+            elif rotated:
+                self._go_on()
+            elif os.fstat(self.file.fileno()).st_size < self.file.tell():
+                self.file.seek(0)  # a log of one file is emptied instead of rotated
+                self.rest = b""
+            else:
                 return []
-        data = self.file.read(1 << 20)
-        if not data and self._rotated():
-            # the shim no longer writes to the old file: once more to its end, then the new one
-            data = self.file.read()
-            if not data:
-                self.close()
-                self.file = self._open()
-                return self.lines() if self.file is not None else []
-        *whole, self.rest = (self.rest + data).split(b"\n")
-        return [line for raw in whole if (line := parse(raw)) is not None]
-
-    def _rotated(self) -> bool:
-        assert self.file is not None
-        try:
-            now = os.stat(self.path)
-        except FileNotFoundError:
-            return False
-        mine = os.fstat(self.file.fileno())
-        return (now.st_ino, now.st_dev) != (mine.st_ino, mine.st_dev)
 
     def close(self) -> None:
         if self.file is not None:
             self.file.close()
             self.file = None
+
+    def _name(self, number: int) -> str:
+        return f"{self.path}.{number}" if number else self.path
+
+    def _open(self, number: int) -> BinaryIO | None:
+        try:
+            return open(self._name(number), "rb")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise from_os_error(error, f"reading {self._name(number)}") from error
+
+    def _oldest(self) -> int:
+        number = 0
+        while os.path.exists(self._name(number + 1)):
+            number += 1
+        return number
+
+    def _number(self) -> int | None:
+        """Which of the log's files is in hand; None when it has been deleted since."""
+        assert self.file is not None
+        mine = os.fstat(self.file.fileno())
+        number = 0
+        while True:
+            try:
+                there = os.stat(self._name(number))
+            except FileNotFoundError:
+                # in the middle of a rotation there is no newest file
+                if number:
+                    return None
+            else:
+                if os.path.samestat(there, mine):
+                    return number
+            number += 1
+
+    def _go_on(self) -> None:
+        """Open the next file. None yet: the shim is between its two steps, and the one in hand is kept."""
+        while True:
+            number = self._number()
+            if number == 0:
+                return
+            following = self._open(self._oldest() if number is None else number - 1)
+            if following is None:
+                return
+            if self._number() == number:
+                self.close()
+                self.file, self.rest = following, b""
+                return
+            following.close()  # rotated meanwhile: what was opened may be the next but one

@@ -8,13 +8,13 @@ A mount request is a dict with the keys of Docker's MountPoint where it has them
     NoCopy       volume: do not fill it from the image
     MakeSource   bind: create the directory when it is missing (-v does, --mount does not)
     Recursive    bind: mount what is mounted below it too
+    Writable     bind: read-only does not hold for what is mounted below it
     Subpath      volume: a directory in it
     Options      tmpfs: mount options;  Labels: volume
 """
 
 from __future__ import annotations
 
-import csv
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
@@ -105,6 +105,8 @@ def _apply_mode(mount: Mount, mode: str, text: str) -> None:
 
 def parse_mount(text: str) -> Mount:
     """--mount type=…,src=…,dst=…: comma separated, quoted as CSV."""
+    import csv
+
     fields = next(csv.reader([text]), [])
     values: dict[str, str] = {}
     flags: dict[str, bool] = {}
@@ -179,7 +181,17 @@ def _bind(mount: Mount, source: str, values: dict[str, str], flags: dict[str, bo
         Propagation=propagation,
         MakeSource=False,
         Recursive=recursive != "disabled" and not flags.get("bind-nonrecursive", False),
+        Writable=recursive == "writable",
     )
+    if recursive == "readonly":
+        if mount["RW"] or propagation != "rprivate":
+            raise InvalidArgument(
+                "mount options conflict: bind-recursive=readonly needs readonly and bind-propagation=rprivate"
+            )
+        if not _can_set_below():
+            raise NotSupported(
+                "bind-recursive=readonly is not supported by this kernel", "it needs Linux 5.12: leave it out"
+            )
 
 
 def _tmpfs_options(values: dict[str, str]) -> list[str]:
@@ -242,6 +254,13 @@ def _oci(mount: Mount) -> Mount:
     options = ["bind" if mount.get("Recursive") is False else "rbind"]
     if not mount["RW"]:
         options.append("ro")
+        if (
+            mount["Type"] == "bind"
+            and options[0] == "rbind"
+            and not mount.get("Writable")
+            and _can_set_below()
+        ):
+            options.append("rro")  # "ro" alone leaves a disk that is mounted below writable
     options.append(mount["Propagation"] or "rprivate")
     return {
         "destination": mount["Destination"],
@@ -249,6 +268,12 @@ def _oci(mount: Mount) -> Mount:
         "source": mount["Source"],
         "options": options,
     }
+
+
+def _can_set_below() -> bool:
+    """Whether the kernel has mount_setattr(2), which makes a whole tree of mounts read-only."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor.partition("-")[0])) >= (5, 12)
 
 
 def root_propagation(mounts: Iterable[Mount]) -> str:

@@ -21,6 +21,8 @@ from pyd import errors
 from pyd.record import Record
 
 _CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 30.0  # a monitor answers within milliseconds, unless it is stopped or stuck
+_AT_THE_END = ("wait", "exec_wait")  # these answer when the container or process has ended
 _LINE_LIMIT = 4 << 20
 
 
@@ -30,6 +32,7 @@ class Started(Record):
     pid: int
     shim_pid: int
     started_at: str
+    warnings: tuple[str, ...] = ()  # what the container was asked to have and runs without
 
 
 def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tuple[Started, int]:
@@ -114,7 +117,9 @@ def _report(fd: int, child: int) -> Started:
     if "error" in report:
         reap(child)
         raise start_error(report["error"])
-    return Started(report["pid"], report["shim_pid"], report["started_at"])
+    return Started(
+        report["pid"], report["shim_pid"], report["started_at"], tuple(report.get("warnings") or ())
+    )
 
 
 def reap(child: int, *, wait: bool = True) -> bool:
@@ -187,7 +192,10 @@ class Task:
         """The same, and keep the connection for what follows the answer."""
         stream = self.ask(op, **values)
         try:
-            stream.wait()
+            if op in _AT_THE_END:
+                stream.wait()
+            elif stream.wait(_ANSWER_SECONDS) is None:
+                raise _silent()
         except BaseException:
             stream.close()
             raise
@@ -197,10 +205,11 @@ class Task:
         """Ask without waiting for the answer: `wait` gets its own only when the container ends."""
         connection = self._connect()
         try:
-            connection.settimeout(None)
             connection.sendall(json.dumps({"op": op, **values}).encode("utf-8", "surrogateescape") + b"\n")
         except OSError as error:
             connection.close()
+            if isinstance(error, TimeoutError):
+                raise _silent() from error
             raise errors.Conflict("the container has just stopped") from error
         return Stream(connection)
 
@@ -219,11 +228,19 @@ class Task:
         except OSError as error:
             connection.close()
             if isinstance(error, TimeoutError):
-                raise errors.Unavailable("the container's monitor does not answer") from error
+                raise _silent() from error
             raise errors.Conflict("the container is not running") from error
         finally:
             os.close(directory)
         return connection
+
+
+def _silent() -> errors.Unavailable:
+    return errors.Unavailable(
+        "the container's monitor (pyd-runtime shim) does not answer",
+        "the host may be overloaded: try again. If it stays so, kill the monitor, which ends the container: it is "
+        "the parent of the process that `pyd inspect -f '{{.State.Pid}}'` names",
+    )
 
 
 class Stream:
