@@ -10,9 +10,11 @@ print(result.exit_code, result.stdout)
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd import errors
     from pyd.config import Config
     from pyd.engine.engine import Engine

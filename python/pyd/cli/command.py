@@ -11,10 +11,13 @@ Grammar, as Docker's (pflag): `--flag value`, `--flag=value`, `-f value`, `-fval
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pyd import errors
 from pyd.sizes import parse_seconds, parse_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BOOL, TEXT, LIST, INT, FLOAT, SIZE, SECONDS = "bool", "string", "list", "int", "decimal", "bytes", "seconds"
 

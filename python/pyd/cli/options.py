@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from pyd import errors
 from pyd.cli.command import BOOL, FLOAT, INT, LIST, SIZE, TEXT, Args, Option, UsageError
 from pyd.engine.options import ContainerOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LATER = "restart policies and health checks come with a later version"
 _NETWORKS = "networks of your own come with a later version"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from pyd import errors
 from pyd.cli.command import BOOL, TEXT, Args, Command, Option, UsageError
@@ -13,6 +12,7 @@ from pyd.cli.options import CREATE, container_options
 from pyd.engine.engine import Engine
 from pyd.engine.options import ContainerOptions, Created
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.engine.image_pull import Watcher
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine.options import ContainerOptions, Created, ExecOptions, LogOptions, RunResult
 from pyd.errors import NotModified, NotSupported
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
     from pyd.engine.session import Session
     from pyd.runtime.logs import LogLine

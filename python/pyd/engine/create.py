@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine import describe, mountpoints, names, networking
 from pyd.engine.options import ContainerOptions, Created
@@ -12,7 +11,10 @@ from pyd.record import replace
 from pyd.runtime import users
 from pyd.store import ContainerRecord
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
     from pyd.store.images import Image
 

@@ -6,7 +6,6 @@ import os
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine.environment import environment
 from pyd.engine.options import ContainerOptions
@@ -15,7 +14,10 @@ from pyd.errors import InvalidArgument, NotSupported
 from pyd.runtime import capabilities, defaults, devices, resources, spec
 from pyd.sizes import parse_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.oci.image_config import Defaults
 
 LOG_OPTIONS = ("max-size", "max-file")

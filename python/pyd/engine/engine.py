@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from pyd.config import Config
 from pyd.engine import settle as _settle
@@ -14,7 +13,10 @@ from pyd.errors import Conflict, ContainerNotFound, ImageNotFound, NotModified, 
 from pyd.runtime import bundle, task
 from pyd.store import ContainerRecord, Store
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.containers import Containers
     from pyd.engine.image_pull import Watcher
     from pyd.engine.images import Images

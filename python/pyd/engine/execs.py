@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine import names
 from pyd.engine.environment import environment
@@ -11,7 +10,10 @@ from pyd.engine.options import ExecOptions, RunResult
 from pyd.errors import Conflict, InvalidArgument, from_os_error
 from pyd.runtime.attach import STDERR, Pump
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
     from pyd.runtime.task import Stream
     from pyd.store import ContainerRecord

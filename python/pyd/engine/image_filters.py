@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from pyd.engine.filters import check_names, label_matches, moment, parse
 from pyd.errors import InvalidArgument
 from pyd.oci.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.store import Store
     from pyd.store.images import ImageSummary

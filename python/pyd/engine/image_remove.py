@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyd.errors import Conflict, InvalidArgument, PydError
 from pyd.oci.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.store import Store
     from pyd.store.images import Image

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine.image_filters import LIST, Filters
 from pyd.engine.image_remove import familiar
 from pyd.oci.image_config import Defaults
 from pyd.oci.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.store import Store
     from pyd.store.images import Image, ImageSummary
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyd.errors import ImageNotFound, InvalidArgument
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from pyd.engine.archive import Loaded
     from pyd.engine.image_pull import Pulled, Watcher
     from pyd.engine.image_views import HistoryLine, Row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal as _signal
 import time
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine import names
 from pyd.engine.signals import signal_number
@@ -12,7 +11,10 @@ from pyd.errors import Conflict, ContainerNotFound, InvalidArgument, PydError, U
 from pyd.runtime import defaults, resources
 from pyd.store import ContainerRecord
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
 
 _KILL_SECONDS = 30.0  # how long a process may take to die of SIGKILL (it can be stuck in the kernel)

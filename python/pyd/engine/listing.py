@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine.filters import check_names, label_matches
 from pyd.engine.inspect import mount, ports
 from pyd.errors import InvalidArgument
 from pyd.store import ContainerRecord
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
 
 FILTERS = (

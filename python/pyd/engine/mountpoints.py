@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine import names
 from pyd.engine.options import ContainerOptions
@@ -12,10 +11,13 @@ from pyd.errors import InvalidArgument, from_os_error
 from pyd.runtime import mounts
 from pyd.store import VolumeRecord
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
 
-Mount = dict[str, Any]
+Mount = dict[str, "Any"]
 
 
 def requested(engine: Engine, options: ContainerOptions, image_volumes: Sequence[str]) -> list[Mount]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from pyd.errors import Conflict, PydError, from_os_error
 from pyd.record import replace
 from pyd.store import ContainerRecord, NetworkRecord
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
     from pyd.network.endpoint import Endpoint, NetworkOptions
     from pyd.network.ports import PortMapping

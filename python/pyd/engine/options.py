@@ -6,9 +6,11 @@ Strings keep the grammar of Docker's command line where that is the common langu
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyd.record import Record, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class ContainerOptions(Record, kw_only=True):
@@ -146,4 +148,4 @@ class LogOptions(Record):
     until: float | None = None
 
 
-Json = dict[str, Any]
+Json = dict[str, "Any"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING
 
 from pyd.engine import create as _create
 from pyd.engine import settle, start
@@ -13,6 +12,7 @@ from pyd.engine.options import ContainerOptions, RunResult
 from pyd.errors import Conflict, ContainerNotFound, PydError
 from pyd.runtime.attach import STDERR, Pump
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
 

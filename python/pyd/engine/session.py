@@ -9,14 +9,16 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine.options import Created, ExecOptions
 from pyd.errors import InvalidArgument, PydError
 from pyd.runtime import terminal
 from pyd.runtime.attach import DETACH_KEYS, Pump, parse_detach_keys, to_descriptors
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
     from pyd.runtime.task import Task
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
 
 from pyd.errors import Conflict, ContainerNotFound
 from pyd.record import replace
@@ -22,7 +21,10 @@ from pyd.runtime import bundle, host, task
 from pyd.store import ContainerRecord, now
 from pyd.store.locks import try_acquire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
 
 SHIM_DIED = "its monitor (shim) died"

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any
 
 from pyd.engine import describe, mountpoints, networking
 from pyd.errors import NotModified, PydError, StartError
@@ -16,7 +15,10 @@ from pyd.runtime.layered import LayeredRoot
 from pyd.store import ContainerRecord
 from pyd.store.records import ZERO_TIME
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
     from pyd.network.endpoint import Endpoint
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from pyd import errors
 from pyd.network.endpoint import Endpoint, NetworkOptions, Site
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object  # nothing here is checked at run time
 
 
 class Driver(Protocol):

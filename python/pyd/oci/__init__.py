@@ -1,5 +1,4 @@
 """Pure values of the OCI image, distribution and runtime specifications: no I/O, strict parsing.
 
-What `run` needs are NamedTuples: as frozen and slotted as dataclasses, but a class is made in a fifth of the
-time, and every command pays for each class that it imports.
+What `run` needs are Records (pyd/record.py): every command pays for each class that it imports.
 """

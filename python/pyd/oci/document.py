@@ -7,9 +7,12 @@ nesting bombs and wrong types are errors here, not surprises later.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from pyd.errors import CorruptData
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_MANIFEST = 4 * 1024 * 1024  # the distribution spec's limit for manifests; configs get the same
 

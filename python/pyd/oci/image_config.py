@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from pyd.errors import CorruptData
 from pyd.oci.digest import Digest, chain_ids
 from pyd.oci.document import Fields, parse
+from pyd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_LAYERS = 500  # what overlayfs can stack; Docker stops at 127
 
 
-class Healthcheck(NamedTuple):
+class Healthcheck(Record):
     """Docker's Healthcheck: `test` is [] (inherit), ["NONE"], ["CMD", ...] or ["CMD-SHELL", line]; times in
     ns.
     """
@@ -26,7 +30,7 @@ class Healthcheck(NamedTuple):
     retries: int = 0
 
 
-class Defaults(NamedTuple):
+class Defaults(Record):
     """The `config` object: what a container gets unless its own options say otherwise."""
 
     user: str = ""
@@ -43,7 +47,7 @@ class Defaults(NamedTuple):
     on_build: tuple[str, ...] = ()
 
 
-class History(NamedTuple):
+class History(Record):
     created: str = ""
     created_by: str = ""
     author: str = ""
@@ -51,7 +55,7 @@ class History(NamedTuple):
     empty_layer: bool = False
 
 
-class ImageConfig(NamedTuple):
+class ImageConfig(Record):
     architecture: str
     os: str
     variant: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os as _os
-from typing import NamedTuple
 
 from pyd.errors import InvalidArgument
+from pyd.record import Record
 
 # uname's and other people's names -> GOARCH and variant (containerd/platforms, database.go)
 _ARCHITECTURES = {
@@ -32,7 +32,7 @@ _ARCHITECTURES = {
 _KNOWN_OS = ("linux", "windows", "darwin", "freebsd", "openbsd", "netbsd", "solaris", "illumos", "wasi")
 
 
-class Platform(NamedTuple):
+class Platform(Record):
     os: str
     architecture: str
     variant: str = ""

@@ -7,10 +7,10 @@ Grammar: github.com/distribution/reference. The first component is a host only w
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pyd.errors import CorruptData, InvalidArgument
 from pyd.oci.digest import Digest
+from pyd.record import Record, replace
 
 HUB = "docker.io"
 DEFAULT_TAG = "latest"
@@ -23,7 +23,7 @@ _TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
 _IDENTIFIER = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-class Reference(NamedTuple):
+class Reference(Record):
     """A parsed image name. Without tag and digest it means a whole repository."""
 
     domain: str
@@ -95,7 +95,7 @@ class Reference(NamedTuple):
         return self.tag is None and self.digest is None
 
     def with_default_tag(self) -> Reference:
-        return self._replace(tag=DEFAULT_TAG) if self.is_name_only else self
+        return replace(self, tag=DEFAULT_TAG) if self.is_name_only else self
 
     def at(self, digest: Digest) -> Reference:
         """The same repository, this digest."""

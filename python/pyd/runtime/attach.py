@@ -13,7 +13,10 @@ import select
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 STDIN, STDOUT, STDERR, CONTROL = 0, 1, 2, 3
 _HEADER = struct.Struct(">BxxxI")

@@ -6,10 +6,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pyd.errors import InvalidArgument
 from pyd.runtime import defaults
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _RULE = r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})"
 # What the container has of its own

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @functools.cache

@@ -9,10 +9,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from pyd.errors import from_os_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
@@ -20,8 +20,9 @@ _POLL_SECONDS = 0.04
 
 
 class LogLine:
-    """time: RFC 3339 with nanoseconds. stream: stdout or stderr. text: with its newline; without it, a part of
-    a long line or an unfinished one.
+    """A line, or a part of a long or unfinished one: then `text` has no newline at its end.
+
+    time: RFC 3339 with nanoseconds. stream: stdout or stderr.
     """
 
     __slots__ = ("stream", "text", "time")
@@ -141,8 +142,8 @@ def _filter(
 class _Reader:
     """Reads the files of a log from the oldest on, and goes over to the next when one is read to its end.
 
-    The shim renames path to path.1, path.1 to path.2 and so on, and begins a new path. Which file comes next is
-    told by where the one in hand is now: it is held open, so that no other can have its inode.
+    The shim renames path to path.1, path.1 to path.2 and so on, and begins a new path. Which file comes next
+    is told by where the one in hand is now: it is held open, so that no other can have its inode.
     """
 
     def __init__(self, path: str) -> None:

@@ -18,12 +18,15 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from pyd.errors import InvalidArgument, NotSupported
 from pyd.sizes import parse_size
 
-Mount = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+Mount = dict[str, "Any"]
 
 _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _IGNORED_MODES = ("z", "Z", "consistent", "cached", "delegated")  # SELinux relabelling, Docker Desktop

@@ -7,9 +7,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pyd.errors import InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MINIMUM_MEMORY = 6 << 20
 _RLIMITS = frozenset(

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pyd.errors import InvalidArgument
 from pyd.record import Record, field
 from pyd.runtime import capabilities, defaults, devices, mounts, resources
 from pyd.runtime.users import User
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 INIT = "/sbin/docker-init"
 OCI_VERSION = "1.2.0"

@@ -15,10 +15,13 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
-from typing import Any
 
 from pyd import errors
 from pyd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0  # a monitor answers within milliseconds, unless it is stopped or stuck
@@ -238,8 +241,8 @@ class Task:
 def _silent() -> errors.Unavailable:
     return errors.Unavailable(
         "the container's monitor (pyd-runtime shim) does not answer",
-        "the host may be overloaded: try again. If it stays so, kill the monitor, which ends the container: it is "
-        "the parent of the process that `pyd inspect -f '{{.State.Pid}}'` names",
+        "the host may be overloaded: try again. If it stays so, kill the monitor, which ends the container: "
+        "it is the parent of the process that `pyd inspect -f '{{.State.Pid}}'` names",
     )
 
 

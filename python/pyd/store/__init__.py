@@ -14,15 +14,16 @@ is entered (`ps` needs no images, and five milliseconds of imports are a twentie
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from pyd.store import locks
 from pyd.store.db import Database
 from pyd.store.records import ContainerRecord, now
 from pyd.store.trash import Trash
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from pyd.paths import Paths
     from pyd.store.containers import Containers

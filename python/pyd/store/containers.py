@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from pyd.errors import Conflict, ContainerNotFound, ImageNotFound, InvalidArgument, VolumeNotFound
 from pyd.record import fields
 from pyd.store.db import Database
 from pyd.store.records import ContainerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # the fields of ContainerRecord that are columns of `containers`, in any fixed order
 _COLUMNS = tuple(name for name in fields(ContainerRecord) if name not in ("layers", "volumes"))

@@ -15,12 +15,15 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from pyd.errors import CorruptData, KernelError, NotSupported, PydError, Unavailable
 from pyd.paths import Paths
 from pyd.store import wal
 from pyd.store.schema import MIGRATIONS, VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BUSY_SECONDS = 30.0
 _LOG_PAGES = 200  # the first process after all others have ended reads the log: 0.8 MB, half a millisecond

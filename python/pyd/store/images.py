@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from pyd.errors import CorruptData, ImageNotFound, InvalidArgument
 from pyd.oci.digest import Digest
 from pyd.oci.image_config import ImageConfig
 from pyd.oci.reference import Reference
+from pyd.record import Record
 from pyd.store.db import Database
 from pyd.store.records import BlobRecord, now
 from pyd.store.snapshots import Snapshot
@@ -17,7 +17,7 @@ from pyd.store.snapshots import Snapshot
 Names = list[str]
 
 
-class Image(NamedTuple):
+class Image(Record):
     """An image that is here completely: its layers are unpacked, its blobs verified."""
 
     id: Digest  # digest of the config
@@ -31,7 +31,7 @@ class Image(NamedTuple):
     config: ImageConfig
 
 
-class ImageSummary(NamedTuple):
+class ImageSummary(Record):
     """What listing images needs, without parsing their configs."""
 
     id: Digest
@@ -42,7 +42,7 @@ class ImageSummary(NamedTuple):
     containers: int  # how many use it
 
 
-class NewImage(NamedTuple):
+class NewImage(Record):
     """All that is committed at once when an image has arrived."""
 
     id: Digest

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
 
 from pyd.errors import Conflict, InvalidArgument, NetworkNotFound, Unavailable
 from pyd.store.db import Database
 from pyd.store.resources import NetworkRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Networks:

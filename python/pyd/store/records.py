@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
 
 from pyd.record import Record, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ZERO_TIME = "0001-01-01T00:00:00Z"  # Docker's "never"
 
@@ -42,7 +45,7 @@ class ContainerRecord(Record):
     auto_remove: bool = False
 
 
-class BlobRecord(NamedTuple):
+class BlobRecord(Record):
     """A blob that an image keeps alive."""
 
     digest: str

@@ -7,15 +7,15 @@ belongs to an unpack that still runs; only the collector, which knows that nobod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from pyd.errors import ImageNotFound
 from pyd.oci.digest import Digest
 from pyd.paths import Paths
+from pyd.record import Record
 from pyd.store.db import Database
 
 
-class Snapshot(NamedTuple):
+class Snapshot(Record):
     chain_id: Digest
     diff_id: Digest
     parent: Digest | None
