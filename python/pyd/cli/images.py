@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from pyd import errors
 from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
     from pyd.engine.image_views import Row

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from pyd import errors
 from pyd.cli.command import BOOL, TEXT, Args, Command, Option
 from pyd.cli.human import print_documents
 from pyd.engine.engine import Engine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _TYPES = ("container", "image", "volume")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pyd.cli import table
 from pyd.cli.command import BOOL, INT, LIST, TEXT, Args, Command, Option
 from pyd.cli.human import printable
 from pyd.engine import filters
 from pyd.engine.engine import Engine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HEADERS = {
     "ID": "CONTAINER ID",

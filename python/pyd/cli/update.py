@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from pyd.cli.command import Args, Command, UsageError
 from pyd.cli.main import each
 from pyd.cli.options import CREATE
 from pyd.engine.engine import Engine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # flag -> key of HostConfig
 _KEYS = {

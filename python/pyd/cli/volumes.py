@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from pyd import errors
 from pyd.cli import table
@@ -14,6 +13,10 @@ from pyd.cli.options import pairs
 from pyd.engine import filters
 from pyd.engine.engine import Engine
 from pyd.sizes import decimal_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _HEADERS = {
     "Driver": "DRIVER",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 
 from pyd.engine import create as _create
 from pyd.engine import settle, start
@@ -43,6 +42,8 @@ def run(engine: Engine, options: ContainerOptions, stdin: bytes | None = None) -
 
 def _feed(data: bytes) -> int:
     """A pipe that a thread fills: the pump reads it as any other stdin."""
+    import threading
+
     reader, writer = os.pipe()
 
     def write() -> None:

@@ -5,7 +5,6 @@ container's lock.
 from __future__ import annotations
 
 import os
-import socket
 
 from pyd.engine import describe, mountpoints, networking
 from pyd.errors import NotModified, PydError, StartError
@@ -17,6 +16,7 @@ from pyd.store.records import ZERO_TIME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from typing import Any
 
     from pyd.engine.engine import Engine

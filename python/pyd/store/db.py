@@ -12,7 +12,7 @@ database stays consistent.
 from __future__ import annotations
 
 import sqlite3
-import threading
+from _thread import _local  # threading.local, without a millisecond of import
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -36,7 +36,7 @@ class Database:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._local = threading.local()
+        self._local = _local()
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         try:

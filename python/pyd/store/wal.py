@@ -16,14 +16,14 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-import threading
+from _thread import allocate_lock  # threading.Lock, without a millisecond of import
 
 # SHARED_FIRST and SHARED_SIZE of SQLite's file format (os.h): the bytes that stand for a reader
 _FIRST, _COUNT = 0x40000000 + 2, 510
 
 Key = tuple[int, int]  # device and inode: a file may have several paths
 
-_guard = threading.Lock()
+_guard = allocate_lock()
 _holds: dict[Key, tuple[int, int]] = {}  # (descriptor, connections of this process)
 
 
