@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Before anything is imported or started: a thread that exists would stay in the host's network
     namespace.
     """
+    # In the background of a script Ctrl-C is ignored, and what is ignored is inherited by all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0 and not session.config.option.collectonly:
         session.stash[WORLD] = World()
         session.stash[BEFORE] = Snapshot.take(session.stash[WORLD])

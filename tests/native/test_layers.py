@@ -227,10 +227,13 @@ def test_ctrl_c_stops_the_work(tmp_path: Path) -> None:
     )
     with child:
         assert child.stdout is not None
-        child.stdout.readline()
-        threading.Event().wait(0.3)
-        child.send_signal(signal.SIGINT)
-        assert child.wait(10) == 7
+        try:
+            child.stdout.readline()
+            threading.Event().wait(0.3)
+            child.send_signal(signal.SIGINT)
+            assert child.wait(10) == 7
+        finally:
+            child.kill()
 
 
 def test_files_and_trees(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_a_lock_has_one_holder(store: Store) -> None:
 
 
 def test_a_command_leaves_the_log_for_the_next(paths: Paths) -> None:
-    """A log that is deleted at each end costs 7 ms of every `run`; what is in it must be there all the same."""
+    """A log deleted at each end costs 7 ms of every `run`; what is in it must be there all the same."""
     for letter in "abc":
         store = Store(paths)
         store.containers.insert(record(letter))
