@@ -27,7 +27,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Before anything is imported or started: a thread that exists would stay in the host's network
     namespace.
     """
-    # In the background of a script Ctrl-C is ignored, and what is ignored is inherited by all that tests start.
+    # A script's background job ignores Ctrl-C, and what is ignored is inherited by all that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0 and not session.config.option.collectonly:
         session.stash[WORLD] = World()
