@@ -18,7 +18,7 @@ use crate::mounts::Entry;
 /// The hierarchies as init sees them once it is in its groups.
 #[derive(Debug, Clone)]
 pub struct CgroupView {
-    /// Read before a cgroup namespace was made: `own` is the path of the container's group.
+    /// `own` is the path of the container's group.
     pub layout: Layout,
     /// Whether init is in a cgroup namespace of its own, so that a fresh mount shows its groups only.
     pub namespaced: bool,

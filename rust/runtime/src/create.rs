@@ -117,7 +117,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
     let cgroup = Cgroup::create(&cgroup_path(spec, &options.id), resources(spec).as_ref())?;
     let spawned = match namespaces.spawn(cgroup.init_fd(), &parent, &child, || {
         parent.close_copy();
-        init.run()
+        init.run(cgroup.layout())
     }) {
         Ok(spawned) => spawned,
         Err(error) => {

@@ -47,8 +47,11 @@ pub struct Init<'a> {
 
 impl Init<'_> {
     /// Runs all steps; comes back only to say why it could not.
-    pub fn run(mut self) -> i32 {
-        let error = match self.prepare() {
+    ///
+    /// `layout`: the hierarchies with the container's groups in them, which the parent has just made and init need not
+    /// look for.
+    pub fn run(mut self, layout: &Layout) -> i32 {
+        let error = match self.prepare(layout) {
             Ok(program) => self.start(&program),
             Err(error) => error,
         };
@@ -61,7 +64,7 @@ impl Init<'_> {
     }
 
     /// All steps before the start.
-    fn prepare(&mut self) -> Result<String> {
+    fn prepare(&mut self, layout: &Layout) -> Result<String> {
         process::reset_signals();
         self.launch.follow_parent()?;
         let mut done = None;
@@ -109,7 +112,7 @@ impl Init<'_> {
         // Modes in the spec mean what they say.
         umask(Mode::empty());
         if owns(LinuxNamespaceType::Mount) {
-            self.make_root(&mut done)?;
+            self.make_root(layout, &mut done)?;
         } else {
             self.join_cgroups(&mut done)?;
             self.channel.wait(Step::Prepared, &mut done)?;
@@ -122,7 +125,7 @@ impl Init<'_> {
         Ok(program)
     }
 
-    fn make_root(&mut self, done: &mut Option<Step>) -> Result<()> {
+    fn make_root(&mut self, layout: &Layout, done: &mut Option<Step>) -> Result<()> {
         let (spec, channel) = (self.spec, self.channel);
         let root = self.rootfs.attach()?;
         let mut view: Option<CgroupView> = None;
@@ -131,7 +134,7 @@ impl Init<'_> {
                 // As late as possible: the parent moves us into our cgroups meanwhile, which can take as long as an
                 // RCU grace period.
                 channel.wait(Step::Joined, done)?;
-                view = Some(cgroup_view(self.namespaces)?);
+                view = Some(cgroup_view(layout, self.namespaces)?);
             }
             view.clone()
                 .ok_or_else(|| Error::new("cgroup", "no hierarchies"))
@@ -221,15 +224,14 @@ impl Init<'_> {
     }
 }
 
-/// The hierarchies with the container's groups in them, then a cgroup namespace whose root they are.
-fn cgroup_view(namespaces: &Namespaces) -> Result<CgroupView> {
-    let layout = Layout::detect()?;
+/// The container's groups, as the roots of a cgroup namespace if it gets one.
+fn cgroup_view(layout: &Layout, namespaces: &Namespaces) -> Result<CgroupView> {
     if namespaces.new_cgroup {
         unshare(CloneFlags::CLONE_NEWCGROUP)
             .map_err(|e| Error::os("cgroup", "unshare(cgroup)", e))?;
     }
     Ok(CgroupView {
-        layout,
+        layout: layout.clone(),
         namespaced: namespaces.new_cgroup,
     })
 }

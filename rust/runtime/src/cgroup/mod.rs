@@ -50,6 +50,8 @@ use crate::error::{Error, Result, describe};
 #[derive(Debug)]
 pub struct Cgroup {
     places: Places,
+    /// See [`Self::layout`].
+    layout: Layout,
     /// `cgroup.procs` of each v1 directory, in the order of `places.v1`.
     join: Vec<OwnedFd>,
 }
@@ -64,10 +66,11 @@ impl Cgroup {
         let layout = Layout::detect()?;
         let mut group = Cgroup {
             places: Places::default(),
+            layout: Layout::default(),
             join: Vec::new(),
         };
         let made = group
-            .make(&layout, path, resources)
+            .make(layout, path, resources)
             .and_then(|()| resources.map_or(Ok(()), |wanted| group.limit(wanted, Group::New)));
         if let Err(error) = made {
             let _ = group.remove();
@@ -98,18 +101,24 @@ impl Cgroup {
         if let Some(hierarchy) = &layout.v2 {
             places.v2 = v2::open(hierarchy, path).map_err(failed)?;
         }
-        Ok(Cgroup { places, join })
+        Ok(Cgroup {
+            places,
+            layout: Layout::default(),
+            join,
+        })
     }
 
     fn make(
         &mut self,
-        layout: &Layout,
+        mut layout: Layout,
         path: &str,
         resources: Option<&LinuxResources>,
     ) -> Result<()> {
-        for hierarchy in &layout.v1 {
+        let wanted = v2::wanted(&layout, resources);
+        for hierarchy in &mut layout.v1 {
             match make_v1(hierarchy, path) {
                 Ok((dir, procs)) => {
+                    hierarchy.own = format!("/{}", directory::resolve(hierarchy, path));
                     self.places.v1.push(V1 {
                         controllers: hierarchy.controllers.clone(),
                         dir,
@@ -119,16 +128,23 @@ impl Cgroup {
                 Err(errno) => self.skip_or_fail(&hierarchy.controllers, hierarchy, path, errno)?,
             }
         }
-        if let Some(hierarchy) = &layout.v2 {
-            match v2::create(hierarchy, path, v2::wanted(layout, resources)) {
+        if let Some(hierarchy) = &mut layout.v2 {
+            match v2::create(hierarchy, path, wanted) {
                 Ok((group, refused)) => {
+                    hierarchy.own = format!("/{}", directory::resolve(hierarchy, path));
                     self.places.v2 = Some(group);
                     self.places.skipped.extend(refused);
                 }
                 Err(errno) => self.skip_or_fail(&hierarchy.controllers, hierarchy, path, errno)?,
             }
         }
+        self.layout = layout;
         Ok(())
+    }
+
+    /// The hierarchies as a member sees them: `own` is this group. Of a group that was made, not loaded.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// No permission is what a rootless user or a container without a writable cgroup mount meets: such hierarchies are

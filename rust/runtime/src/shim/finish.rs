@@ -43,7 +43,7 @@ impl Monitor {
         errors.extend(
             self.container
                 .cgroup
-                .remove()
+                .remove_leaf()
                 .err()
                 .map(|error| error.to_string()),
         );
@@ -70,6 +70,9 @@ impl Monitor {
         drop(lock);
         self.finished = true;
         self.tell(&exit);
+        self.tidy();
+        // Ten directories on a machine with version 1: nobody shall wait for them.
+        self.container.cgroup.remove_parent();
         self.linger(&exit);
     }
 
