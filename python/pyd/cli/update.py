@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from pyd.cli.command import Args, Command, UsageError
-from pyd.cli.main import each
+from pyd.cli.main import each, warn
 from pyd.cli.options import CREATE
 from pyd.engine.engine import Engine
 
@@ -43,7 +41,7 @@ def update(args: Args) -> int:
 
     def one(name: str) -> str:
         for warning in engine.containers.update(name, changes):
-            sys.stderr.write(f"WARNING: {warning}\n")
+            warn(warning)
         return name
 
     return each(args, one)

@@ -54,13 +54,18 @@ def config(options: ContainerOptions, image: Defaults | None, short_id: str) -> 
         hostname = os.uname().nodename
     if len(hostname) > 63 or any(c.isspace() or ord(c) < 32 for c in hostname):
         raise InvalidArgument(f"invalid hostname {hostname!r}: at most 63 characters, no blanks")
+    attached = [stream.lower() for stream in options.attach] or ["stdout", "stderr"]
+    if options.interactive and not options.attach:
+        attached.append("stdin")
+    if options.detach:
+        attached = []
     return {
         "Hostname": hostname,
         "Domainname": options.domainname,
         "User": options.user or (image.user if image else ""),
-        "AttachStdin": options.interactive and not options.detach,
-        "AttachStdout": not options.detach,
-        "AttachStderr": not options.detach,
+        "AttachStdin": "stdin" in attached,
+        "AttachStdout": "stdout" in attached,
+        "AttachStderr": "stderr" in attached,
         "ExposedPorts": exposed,
         "Tty": options.tty,
         "OpenStdin": options.interactive,

@@ -31,7 +31,7 @@ class ContainerOptions(Record, kw_only=True):
     workdir: str = ""
     tty: bool = False
     interactive: bool = False
-    attach: tuple[str, ...] = ()
+    attach: tuple[str, ...] = ()  # stdin stdout stderr; () = the last two, and stdin if interactive
     detach: bool = False
     name: str = ""
     hostname: str = ""
@@ -44,7 +44,6 @@ class ContainerOptions(Record, kw_only=True):
     init: bool = False
     pull: str = "missing"  # missing always never
     platform: str = ""
-    runtime_args: tuple[str, ...] = ()
     # files
     volumes: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()

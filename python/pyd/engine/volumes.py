@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import names
-from pyd.errors import Conflict, NotSupported, PydError
+from pyd.errors import NotSupported, PydError
 from pyd.store import VolumeRecord
 
 if TYPE_CHECKING:
@@ -110,10 +110,8 @@ class Volumes:
             size = host.usage(self._engine.config.paths.volume(record.name))
             try:
                 self._store.delete(record.name)
-            except Conflict:
-                continue  # taken into use meanwhile
             except PydError:
-                continue
+                continue  # taken into use or removed meanwhile
             removed.append(record.name)
             freed += size
         self._engine.store.trash.sweep()

@@ -44,36 +44,47 @@ class Trash:
             return
         deadline = time.monotonic() + _PATIENCE
         while left and (wait or time.monotonic() < deadline):
-            if not wait and not _is_small(left[-1]):
+            tree = _entries(left[-1])
+            if tree is None and not wait:
                 break
-            _remove(left.pop())
+            _remove(left.pop(), tree)
         if left:
             _detach(self._paths.trash)
 
 
-def _is_small(path: str, limit: int = 200) -> bool:
-    """Whether fewer than `limit` entries lie below; a symlink or file counts as small."""
-    count, pending = 0, [path]
-    while pending:
+def _entries(path: str, limit: int = 200) -> list[tuple[str, bool]] | None:
+    """(path, is it a directory) of `path` and all below it, parents first.
+
+    None if there are more than `limit`, or some that cannot be listed.
+    """
+    found = [(path, os.path.isdir(path) and not os.path.islink(path))]
+    for name, is_directory in found:  # grows while it is read
+        if not is_directory:
+            continue
         try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    count += 1
-                    if count >= limit:
-                        return False
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except NotADirectoryError:
-            pass
+            with os.scandir(name) as entries:
+                found += [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
         except OSError:
-            return True
-    return True
+            return None
+        if len(found) > limit:
+            return None
+    return found
 
 
-def _remove(path: str) -> None:
+def _remove(path: str, entries: list[tuple[str, bool]] | None) -> None:
+    """What a short container leaves is removed here and now: the extension's import takes longer.
+
+    Nobody but root can write in the trash, so that no directory becomes a link between the two looks.
+    """
+    try:
+        for name, is_directory in reversed(entries or ()):
+            (os.rmdir if is_directory else os.unlink)(name)
+        if entries:
+            return
+    except OSError:
+        pass  # another sweeper is at it, or it needs the extension's care: immutable files, very long paths
     from pyd import _native
 
-    # two sweepers may meet in one directory; whoever comes second finds nothing
     try:
         _native.remove_tree(path)
     except FileNotFoundError:
