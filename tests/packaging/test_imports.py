@@ -10,6 +10,7 @@ import pytest
 from tests.support.command import Pyd
 
 HEAVY = {"httpx", "httpcore", "asyncio", "tqdm", "rich", "ssl", "aiohttp", "pydantic"}
+SLOW = {"dataclasses", "inspect", "typing", "threading"}  # milliseconds each; a third of what ps may take
 
 
 def loaded(statement: str) -> set[str]:
@@ -58,3 +59,8 @@ def test_import_engine() -> None:
 )
 def test_command(busybox: str, pyd: Pyd, words: tuple[str, ...]) -> None:
     assert not loaded(command(*words)) & HEAVY
+
+
+@pytest.mark.parametrize("words", [("ps",), ("logs", "nosuch"), ("stop", "nosuch")], ids=" ".join)
+def test_what_the_shortest_commands_do_without(pyd: Pyd, words: tuple[str, ...]) -> None:
+    assert not (loaded(command(*words)) - loaded("pass")) & (SLOW | {"socket"})
