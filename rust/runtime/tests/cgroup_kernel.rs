@@ -444,17 +444,6 @@ fn wait_for(child: &mut Child) -> Option<i32> {
 }
 
 #[test]
-fn warming_up_moves_nothing() {
-    if !usable() {
-        return;
-    }
-    let own = || fs::read_to_string("/proc/self/cgroup").unwrap();
-    let before = own();
-    cgroup::warm_up();
-    assert_eq!(own(), before);
-}
-
-#[test]
 fn layout_names_existing_places() {
     if let Ok(layout) = Layout::detect() {
         for hierarchy in layout.v1.iter().chain(&layout.v2) {

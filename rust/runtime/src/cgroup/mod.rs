@@ -30,9 +30,7 @@ mod v2;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
-use nix::sys::stat::Mode as Permissions;
 use nix::unistd::write;
 use oci_spec::runtime::LinuxResources;
 
@@ -347,30 +345,6 @@ pub fn destroy(path: &str) -> Result<()> {
         group.remove()?;
     }
     Ok(())
-}
-
-/// Takes over a wait that the next join on v1 would have.
-///
-/// The first write to any `cgroup.procs` after a quiet while waits for an RCU grace period, 10 to 12 ms, and for some
-/// milliseconds after its start others do not. So a process that is about to start a container does one in a thread of
-/// its own, early: it moves itself to where it is. Does nothing where CLONE_INTO_CGROUP saves the write altogether, and
-/// nothing but try where it may not.
-pub fn warm_up() {
-    let Ok(layout) = Layout::detect() else {
-        return;
-    };
-    if let Some(hierarchy) = layout.v1.iter().find(|hierarchy| !hierarchy.read_only) {
-        let file = hierarchy
-            .mountpoint
-            .join(hierarchy.own.trim_start_matches('/'))
-            .join("cgroup.procs");
-        let _ = open(
-            &file,
-            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
-            Permissions::empty(),
-        )
-        .and_then(|procs| write(&procs, b"0"));
-    }
 }
 
 fn make_v1(hierarchy: &Hierarchy, path: &str) -> nix::Result<(Dir, OwnedFd)> {
