@@ -143,7 +143,7 @@ def _device(path: str) -> dict[str, int]:
         found = os.stat(path)
     except OSError as error:
         raise InvalidArgument(f"{path}: {os.strerror(error.errno or 0).lower()}") from error
-    if not stat.S_ISBLK(found.st_mode) and not stat.S_ISCHR(found.st_mode):
+    if not stat.S_ISBLK(found.st_mode):
         raise InvalidArgument(f"{path} is not a block device")
     return {"major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev)}
 
