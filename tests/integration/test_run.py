@@ -233,6 +233,11 @@ def test_shared_namespaces(busybox: str, pyd: Pyd, name: str) -> None:
         assert ours == str(Path(f"/proc/self/ns/{kind}").readlink())
 
 
+def test_what_is_not_had_is_said_once(busybox: str, pyd: Pyd) -> None:
+    done = pyd("run", "--rm", "--network", "host", "-p", "18080:80", busybox, "true")
+    assert done.stderr == "WARNING: Published ports are discarded when using host network mode\n"
+
+
 def test_sysctl_shm_and_ulimit(busybox: str, pyd: Pyd) -> None:
     options = ("--sysctl", "net.core.somaxconn=512", "--shm-size", "8m", "--ulimit", "nofile=100:200")
     script = "cat /proc/sys/net/core/somaxconn; df -k /dev/shm | tail -1; ulimit -n; ulimit -Hn"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,43 @@ def test_mount_grammar() -> None:
     ):
         with pytest.raises(PydError):
             mounts.parse_mount(text)
+
+
+@pytest.mark.parametrize(
+    ("release", "text", "recursive"),
+    [
+        ("6.1.0", "type=bind,src=/a,dst=/b,ro", True),
+        ("5.12.0-rc1+", "type=bind,src=/a,dst=/b,ro,bind-recursive=readonly", True),
+        ("6.1.0", "type=bind,src=/a,dst=/b,ro,bind-recursive=writable", False),
+        ("6.1.0", "type=bind,src=/a,dst=/b,ro,bind-recursive=disabled", False),
+        ("6.1.0", "type=bind,src=/a,dst=/b", False),
+        ("5.10.0-28-amd64", "type=bind,src=/a,dst=/b,ro", False),
+    ],
+)
+def test_read_only_holds_for_what_is_mounted_below(
+    monkeypatch: pytest.MonkeyPatch, release: str, text: str, recursive: bool
+) -> None:
+    kernel = os.uname_result(("Linux", "host", release, "#1", "x86_64"))
+    monkeypatch.setattr(os, "uname", lambda: kernel)
+    (mount,) = mounts.oci([mounts.parse_mount(text)])
+    assert ("rro" in mount["options"]) == recursive
+
+
+@pytest.mark.parametrize(
+    ("release", "text"),
+    [
+        ("6.1.0", "type=bind,src=/a,dst=/b,bind-recursive=readonly"),
+        ("6.1.0", "type=bind,src=/a,dst=/b,ro,bind-propagation=rslave,bind-recursive=readonly"),
+        ("5.10.0", "type=bind,src=/a,dst=/b,ro,bind-recursive=readonly"),
+    ],
+)
+def test_recursive_read_only_that_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, release: str, text: str
+) -> None:
+    kernel = os.uname_result(("Linux", "host", release, "#1", "x86_64"))
+    monkeypatch.setattr(os, "uname", lambda: kernel)
+    with pytest.raises(PydError, match="bind-recursive=readonly"):
+        mounts.parse_mount(text)
 
 
 def test_mounts_are_ordered_by_depth() -> None:
