@@ -62,8 +62,8 @@ class World:
         found = []
         for hierarchy in [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")]:
             top = hierarchy / self.cgroup_parent.strip("/")
-            if top.is_dir():
-                found += [top, *(path for path in top.rglob("*") if path.is_dir())]
+            # os.walk passes over what a monitor removes meanwhile
+            found += [Path(directory) for directory, _, _ in os.walk(top)]
         return found
 
     def leave(self) -> None:
