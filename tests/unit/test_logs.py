@@ -114,6 +114,32 @@ def test_following_misses_nothing_when_it_rotates_between_two_looks(tmp_path: Pa
     assert found == ["0\n", "end of 0\n", *(f"{turn + 1}\n" for turn in range(turns))]
 
 
+def test_following_keeps_up_with_a_rotation_at_any_moment(tmp_path: Path) -> None:
+    """A writer that rotates all the time through many files, as fast as it can."""
+    path = tmp_path / "x.log"
+    path.write_bytes(b"")
+    alive = threading.Event()
+    alive.set()
+    count, turns = 20, 60
+
+    def writer() -> None:
+        number = 0
+        for _ in range(turns):
+            with path.open("ab") as file:
+                for _ in range(count):
+                    file.write(line(f"{number}\n"))
+                    number += 1
+            rotate(path, f"{number}\n", keep=turns + 2)
+            number += 1
+        alive.clear()
+
+    thread = threading.Thread(target=writer)
+    thread.start()
+    found = texts(list(read(str(path), follow=True, running=alive.is_set)))
+    thread.join()
+    assert found == [f"{number}\n" for number in range(turns * (count + 1))]
+
+
 def test_following_goes_on_when_the_file_in_hand_is_deleted(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     path.write_bytes(line("0\n"))

@@ -142,36 +142,38 @@ def _filter(
 class _Reader:
     """Reads the files of a log from the oldest on, and goes over to the next when one is read to its end.
 
-    The shim renames path to path.1, path.1 to path.2 and so on, and begins a new path. Which file comes next
-    is told by where the one in hand is now: it is held open, so that no other can have its inode.
+    The shim renames path.2 to path.3, path.1 to path.2, path to path.1, and begins a new path. That keeps their
+    order, with one number vacant at a time, and it may happen while we look. Which file comes next is told
+    by where the one in hand is now: it is held open, so that no other can have its inode.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.file = self._open(self._oldest())
+        self.file: BinaryIO | None = None
         self.rest = b""
 
     def lines(self) -> list[LogLine]:
         """Some whole lines; none when all that is there has been read."""
-        while True:
-            if self.file is None:
-                self.file = self._open(self._oldest())
-                if self.file is None:
-                    return []
-            rotated = self._number() != 0  # before the reading: the shim no longer writes to a rotated file
+        while self.file is not None or self._begin():
+            assert self.file is not None
             data = self.file.read(1 << 20)
-            if data:
-                *whole, self.rest = (self.rest + data).split(b"\n")
-                lines = [line for raw in whole if (line := parse(raw)) is not None]
-                if lines:
-                    return lines
-            elif rotated:
-                self._go_on()
-            elif os.fstat(self.file.fileno()).st_size < self.file.tell():
+            if not data and not self._is_newest():
+                # the shim no longer writes to it: once more to its end, then the next one
+                data = self.file.read(1 << 20)
+                if not data:
+                    if self._go_on():
+                        continue
+                    return []
+            if not data:
+                if os.fstat(self.file.fileno()).st_size >= self.file.tell():
+                    return []
                 self.file.seek(0)  # a log of one file is emptied instead of rotated
                 self.rest = b""
-            else:
-                return []
+            *whole, self.rest = (self.rest + data).split(b"\n")
+            lines = [line for raw in whole if (line := parse(raw)) is not None]
+            if lines:
+                return lines
+        return []
 
     def close(self) -> None:
         if self.file is not None:
@@ -190,39 +192,65 @@ class _Reader:
             raise from_os_error(error, f"reading {self._name(number)}") from error
 
     def _oldest(self) -> int:
-        number = 0
-        while os.path.exists(self._name(number + 1)):
-            number += 1
-        return number
+        """The highest number there is."""
+        directory, name = os.path.split(self.path)
+        try:
+            found = os.listdir(directory)
+        except FileNotFoundError:
+            return 0
+        numbers = (entry.removeprefix(f"{name}.") for entry in found if entry.startswith(f"{name}."))
+        return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+    def _begin(self) -> bool:
+        """Take the oldest file in hand; False when there is none."""
+        while True:
+            number = self._oldest()
+            self.file = self._open(number)
+            if self.file is None and number == 0:
+                return False
+            if self.file is not None and self._oldest() == number:
+                return True
+            self.close()  # rotated meanwhile
+
+    def _is(self, number: int) -> bool:
+        """Whether the file in hand has this number now."""
+        assert self.file is not None
+        try:
+            return os.path.samestat(os.stat(self._name(number)), os.fstat(self.file.fileno()))
+        except FileNotFoundError:
+            return False
+
+    def _is_newest(self) -> bool:
+        return self._is(0)
 
     def _number(self) -> int | None:
-        """Which of the log's files is in hand; None when it has been deleted since."""
+        """The number of the file in hand; None when it is not there any more."""
         assert self.file is not None
-        mine = os.fstat(self.file.fileno())
-        number = 0
-        while True:
-            try:
-                there = os.stat(self._name(number))
-            except FileNotFoundError:
-                # in the middle of a rotation there is no newest file
-                if number:
-                    return None
-            else:
-                if os.path.samestat(there, mine):
+        for _ in range(10):  # it may move while we look, but not for long
+            if os.fstat(self.file.fileno()).st_nlink == 0:
+                break
+            for number in range(self._oldest() + 2):
+                if self._is(number):
                     return number
-            number += 1
+        return None
 
-    def _go_on(self) -> None:
-        """Open the next file. None yet: the shim is between its two steps, and the one in hand is kept."""
+    def _go_on(self) -> bool:
+        """Take the next file in hand; False when there is none yet."""
         while True:
             number = self._number()
-            if number == 0:
-                return
-            following = self._open(self._oldest() if number is None else number - 1)
+            if number is None:
+                self.close()
+                self.rest = b""
+                return self._begin()
+            below, following = number, None
+            while following is None and below > 0:
+                below -= 1
+                following = self._open(below)
             if following is None:
-                return
-            if self._number() == number:
+                return False
+            vacant = not any(os.path.exists(self._name(between)) for between in range(below + 1, number))
+            if vacant and self._is(number):
                 self.close()
                 self.file, self.rest = following, b""
-                return
-            following.close()  # rotated meanwhile: what was opened may be the next but one
+                return True
+            following.close()  # rotated meanwhile: it may be the next but one
