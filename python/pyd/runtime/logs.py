@@ -142,9 +142,9 @@ def _filter(
 class _Reader:
     """Reads the files of a log from the oldest on, and goes over to the next when one is read to its end.
 
-    The shim renames path.2 to path.3, path.1 to path.2, path to path.1, and begins a new path. That keeps their
-    order, with one number vacant at a time, and it may happen while we look. Which file comes next is told
-    by where the one in hand is now: it is held open, so that no other can have its inode.
+    The shim renames path.2 to path.3, path.1 to path.2, path to path.1, and begins a new path. That keeps
+    their order, with one number vacant at a time, and it may happen while we look. Which file comes next is
+    told by where the one in hand is now: it is held open, so that no other can have its inode.
     """
 
     def __init__(self, path: str) -> None:
