@@ -3,9 +3,8 @@
 A task may exist only while its bundle does. Cases, when the row says that it runs or a bundle is there:
     exit.json is there             it has ended: note how, remove the bundle
     the shim holds its lock        it runs
-    neither                        its shim was killed (or the host rebooted): the kernel killed its init
-    with it;
-                                   clean up after both and note 137
+    neither                        its shim was killed, and the kernel killed its init with it (or the host
+                                   rebooted): clean up after both and note 137
 A container with --rm is removed instead of noted.
 """
 
