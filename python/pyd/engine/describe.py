@@ -212,16 +212,9 @@ def host_config(options: ContainerOptions) -> tuple[dict[str, Any], list[str]]:
         warnings.append(
             f"This host does not let pyd give {', '.join(missing)}: the container starts without."
         )
-    if "CAP_SYS_RESOURCE" not in limits and options.oom_score_adj < _oom_score_adj():
-        warnings.append("Lowering the OOM score needs CAP_SYS_RESOURCE: the container keeps that of pyd.")
     if options.publish or options.publish_all:
         host["PortBindings"] = port_bindings(options.publish)
     return host, warnings
-
-
-def _oom_score_adj() -> int:
-    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
-        return int(file.read())
 
 
 def port_bindings(publish: Sequence[str]) -> dict[str, list[dict[str, str]]]:
