@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import http.server
 import json
-import shutil
 import signal
 import tarfile
 import threading
@@ -401,9 +400,9 @@ def test_kill_9_of_a_pull(
     assert out.out
     pyd("rmi", reference, env=store)
     data = Path(store["PYD_DATA_ROOT"])
-    wait_until(lambda: not list((data / "snapshots").iterdir()) and not list((data / "trash").iterdir()), 20)
+    # a detached process of low priority deletes thousands of files
+    wait_until(lambda: not list((data / "snapshots").iterdir()) and not list((data / "trash").iterdir()), 90)
     assert list((data / "ingest").iterdir()) == []
-    assert shutil.disk_usage(data).used >= 0
 
 
 def test_two_pulls_at_once_fetch_it_once(
