@@ -192,3 +192,16 @@ def test_cgroup_removed_and_run_root_lost(world: World, busybox: str, pyd: Pyd, 
     wait_until(lambda: pyd.state(name)["Status"] == "exited", 5)
     pyd("start", name)
     assert pyd.state(name)["Running"] is True
+
+
+def test_directories_that_no_row_knows_are_swept(world: World, busybox: str, pyd: Pyd) -> None:
+    """What a kill between the row's deletion and the files' leaves: the next `ps` takes it away."""
+    container = "ab" * 32
+    bundle = world.run_root / "containers" / container
+    files = world.data_root / "containers" / container
+    (bundle / "rootfs").mkdir(parents=True)
+    (bundle / "shim.sock").touch()
+    (files / "diff").mkdir(parents=True)
+    assert pyd("ps", "-q").out == ""
+    assert not bundle.exists()
+    assert not files.exists()

@@ -183,7 +183,11 @@ class Engine:
 
     def sweep(self) -> None:
         """Tidy up after everything that was killed: dead shims, directories that no row knows."""
-        known = {record.id for record in self.all_settled()}
+        self.sweep_unknown({record.id for record in self.all_settled()})
+        self.store.trash.sweep()
+
+    def sweep_unknown(self, known: set[str]) -> None:
+        """Remove directories of containers that have no row: a row comes first and goes first."""
         for root in (self.config.paths.containers, self.config.paths.bundles):
             try:
                 found = os.listdir(root)
@@ -192,7 +196,6 @@ class Engine:
             for name in found:
                 if name not in known and not self._exists(name):
                     self._sweep_one(name)
-        self.store.trash.sweep()
 
     def _exists(self, container_id: str) -> bool:
         try:

@@ -48,7 +48,9 @@ def list_containers(
     tests = _tests(engine, filters)
     every = all or last > 0 or bool({"status", "exited", "before", "since"} & set(filters))
     rows = []
-    for record in engine.all_settled():
+    records = list(engine.all_settled())
+    engine.sweep_unknown({record.id for record in records})
+    for record in records:
         if not every and record.state not in ("running", "paused"):
             continue
         if _passes(record, tests):

@@ -54,4 +54,8 @@ def remove(directory: str) -> None:
     except OSError:
         import shutil
 
-        shutil.rmtree(directory, ignore_errors=True)
+        # A shim whose `pyd` was killed may come to life just now and put its lock or socket there
+        for _ in range(5):
+            shutil.rmtree(directory, ignore_errors=True)
+            if not os.path.lexists(directory):
+                break
