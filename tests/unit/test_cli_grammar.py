@@ -161,3 +161,9 @@ def test_durations() -> None:
 def test_human_sizes() -> None:
     assert [decimal_size(n) for n in (0, 999, 1000, 4_560_000)] == ["0B", "999B", "1kB", "4.56MB"]
     assert [binary_size(n) for n in (0, 1536, 3 << 29)] == ["0B", "1.5KiB", "1.5GiB"]
+
+
+@pytest.mark.parametrize("words", [["run"], ["create"], ["pull"]])
+def test_a_signature_is_not_asked_for_in_vain(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([*words, "--disable-content-trust=false", "busybox"]) == 125
+    assert "no signatures" in capsys.readouterr().err

@@ -62,6 +62,14 @@ class Option:
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
 
 
+def refuse_content_trust(args: Args) -> None:
+    """Who asks for a signature to be checked must not get an image whose signature nobody has checked."""
+    if not args.flag("disable-content-trust"):
+        raise UsageError(
+            "--disable-content-trust=false is not supported yet: pyd verifies digests, but no signatures"
+        )
+
+
 class Args:
     """The parsed command line of one command: values by the option's name, and the positional arguments."""
 

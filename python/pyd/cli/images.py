@@ -6,7 +6,7 @@ import os
 import sys
 
 from pyd import errors
-from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, UsageError
+from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, UsageError, refuse_content_trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def _pull(args: Args) -> int:
 
     if args.flag("all-tags"):
         raise UsageError("--all-tags is not supported: pull the tags that you need by name")
-    if not args.flag("disable-content-trust"):
-        raise UsageError("--disable-content-trust=false is not supported: signatures are not verified yet")
+    refuse_content_trust(args)
     quiet = args.flag("quiet")
     reference = Reference.parse(args.rest[0])
     if reference.is_name_only and not quiet:
@@ -267,7 +266,12 @@ COMMANDS = {
             "Pull an image from a registry",
             (
                 Option("all-tags", BOOL, "Download all tagged images (not yet)", short="a"),
-                Option("disable-content-trust", BOOL, "Accepted: signatures are not verified", default=True),
+                Option(
+                    "disable-content-trust",
+                    BOOL,
+                    "Signatures are not verified yet: =false is refused",
+                    default=True,
+                ),
                 _PLATFORM,
                 Option("quiet", BOOL, "Suppress verbose output", short="q"),
                 Option("tls-verify", BOOL, "Require https with a valid certificate", default=True),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 
 from pyd import errors
-from pyd.cli.command import BOOL, FLOAT, INT, LIST, SIZE, TEXT, Args, Option, UsageError
+from pyd.cli.command import BOOL, FLOAT, INT, LIST, SIZE, TEXT, Args, Option, UsageError, refuse_content_trust
 from pyd.engine.options import ContainerOptions
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ CREATE: tuple[Option, ...] = (
     Option(
         "disable-content-trust",
         BOOL,
-        "Accepted, without effect: no image is verified by signature yet",
+        "Signatures are not verified yet: =false is refused",
         default=True,
     ),
     # files
@@ -143,6 +143,7 @@ CREATE: tuple[Option, ...] = (
 
 def container_options(args: Args, *, detach: bool = False) -> ContainerOptions:
     """The ContainerOptions of a command line of `run` or `create`."""
+    refuse_content_trust(args)
     rootfs = args.text("rootfs") or ""
     image, command = ("", args.rest) if rootfs else (args.rest[0], args.rest[1:])
     if not image and not rootfs:

@@ -1,9 +1,8 @@
 """The handle on one running container: spawning its shim, and talking to it over its control socket.
 
 A task is alive as long as its shim holds the lock on shim.lock: unlike a pid, a lock cannot be taken over
-by a stranger. Protocol: one JSON line each way per connection; attach and exec go on with frames (8 byte
-header:
-stream, three zero bytes, length big-endian); `wait` and `exec_wait` answer at the end only.
+by a stranger. Protocol: one JSON line each way per connection; attach and exec go on with frames (a header
+of 8 bytes: stream, three zero bytes, length big-endian); `wait` and `exec_wait` answer at the end only.
 """
 
 from __future__ import annotations
