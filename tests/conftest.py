@@ -20,7 +20,7 @@ from tests.support.world import World
 WORLD = pytest.StashKey[World]()
 BEFORE = pytest.StashKey[Snapshot]()
 LEAKS = pytest.StashKey[list[str]]()
-NEEDS_ROOT = ("integration", "packaging")
+NEEDS_ROOT = ("integration", "packaging", "security")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -5,70 +5,19 @@ from __future__ import annotations
 import array
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import pyd
-from tests.support.command import Result, wait_until
+from tests.support.command import wait_until
+from tests.support.oci import RUNTIME, Edit, Runtime
 from tests.support.world import World
-
-RUNTIME = os.environ.get("PYD_RUNTIME") or str(Path(str(pyd.__file__)).parent / "_bin/pyd-runtime")
-Edit = Callable[[dict[str, Any]], object]
-
-
-class Runtime:
-    """pyd-runtime with a state directory of its own, and the bundles that it is given."""
-
-    def __init__(self, directory: Path, cgroup_parent: str, payload: Path) -> None:
-        self.directory = directory
-        self.cgroup_parent = cgroup_parent
-        self.payload = payload
-        self.made: list[str] = []
-
-    def __call__(self, *args: object, code: int | None = 0) -> Result:
-        words = tuple(str(arg) for arg in args)
-        done = subprocess.run(
-            [RUNTIME, "--root", str(self.directory / "state"), *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        result = Result(("runtime", *words), done.returncode, done.stdout, done.stderr)
-        assert code is None or result.code == code, result
-        return result
-
-    def bundle(self, name: str, args: list[str], edit: Edit = lambda spec: None) -> Path:
-        """The default of `pyd-runtime spec`, with the payload as the only file of its root."""
-        bundle = self.directory / name
-        root = bundle / "rootfs"
-        root.mkdir(parents=True)
-        shutil.copy(self.payload, root / "payload")
-        self("spec", "--bundle", bundle)
-        spec = json.loads((bundle / "config.json").read_text())
-        spec["process"]["args"] = args
-        spec["process"]["terminal"] = False
-        spec["root"]["readonly"] = False
-        spec["linux"]["cgroupsPath"] = f"{self.cgroup_parent}/{name}"
-        edit(spec)
-        (bundle / "config.json").write_text(json.dumps(spec))
-        self.made.append(name)
-        return bundle
-
-    def run(self, name: str, args: list[str], edit: Edit = lambda spec: None, code: int | None = 0) -> Result:
-        return self("run", "--bundle", self.bundle(name, args, edit), name, code=code)
-
-    def state(self, name: str) -> Any:
-        return json.loads(self("state", name).stdout)
 
 
 @pytest.fixture
@@ -78,13 +27,7 @@ def runtime(world: World, payload: Path) -> Iterator[Runtime]:
         Path(directory).chmod(0o755)
         made = Runtime(Path(directory), world.cgroup_parent, payload)
         yield made
-        finish(made, world)
-
-
-def finish(made: Runtime, world: World) -> None:
-    for name in made.made:
-        made("delete", "--force", name, code=None)
-    wait_until(lambda: not world.cgroups(), 5, "cgroups of a bundle")
+        made.finish(world)
 
 
 def test_run(runtime: Runtime) -> None:

@@ -77,6 +77,7 @@ def test_wheel_is_abi3_and_holds_the_runtime(wheel: Path) -> None:
         runtime = archive.getinfo("pyd/_bin/pyd-runtime")
         assert runtime.external_attr >> 16 & 0o111, "pyd-runtime is not executable"
         assert is_static_elf(archive.read(runtime))
+        assert b"PYD_WEAKENED" not in archive.read(runtime), "protections could be switched off"
 
 
 def test_installed_runtime_executes(installed: Path) -> None:

@@ -13,6 +13,7 @@ use pyd_sys::path::{make_directories, normal, open_without_links};
 use crate::error::{Error, Result};
 use crate::mounts::refuse_link;
 use crate::spec::{LinuxDeviceCgroup, LinuxDeviceType, Spec};
+use crate::weakness;
 
 /// Name, major, minor: character devices that every container has, mode 0666.
 const DEFAULT: [(&str, u64, u64); 6] = [
@@ -99,6 +100,9 @@ impl Devices {
     pub fn make(&self, root: BorrowedFd<'_>) -> Result<()> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let dev = match open_without_links(root, "/dev", flags) {
+            _ if weakness::is("devices-by-name") => {
+                weakness::by_name(root, Path::new("/dev"), true)
+            }
             Err(Errno::ENOENT) => {
                 make_directories(root, Path::new("/dev"), Mode::from_bits_truncate(0o755))
                     .and_then(|_| open_without_links(root, "/dev", flags))

@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{sethostname, setsid};
+use pyd_sys::path::make_directories;
 use pyd_sys::{netns, process};
 
 use crate::cgroup::Layout;
@@ -23,7 +24,7 @@ use crate::spawn::Namespaces;
 use crate::spec::{LinuxNamespaceType, Spec};
 use crate::sync::{Channel, Step};
 use crate::terminal::{self, Terminal};
-use crate::{hooks, masks, sysctl};
+use crate::{hooks, masks, sysctl, weakness};
 
 /// Everything that the parent has prepared; init owns a copy of it since the clone.
 #[derive(Debug)]
@@ -150,8 +151,11 @@ impl Init<'_> {
             .process()
             .as_ref()
             .map_or(Path::new("/"), |process| process.cwd());
-        pyd_sys::path::make_directories(root.as_fd(), cwd, Mode::from_bits_truncate(0o755))
-            .map_err(|e| Error::at("rootfs", "mkdir", cwd, e))?;
+        let made = match weakness::is("targets-by-name") {
+            true => weakness::by_name(root.as_fd(), cwd, true),
+            false => make_directories(root.as_fd(), cwd, Mode::from_bits_truncate(0o755)),
+        };
+        made.map_err(|e| Error::at("rootfs", "mkdir", cwd, e))?;
         let linux = spec.linux().as_ref();
         let readonly = linux
             .and_then(|linux| linux.readonly_paths().as_deref())

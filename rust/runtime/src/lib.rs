@@ -34,3 +34,4 @@ pub mod terminal;
 pub mod tini;
 pub mod unsupported;
 pub mod user;
+pub mod weakness;

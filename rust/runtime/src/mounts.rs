@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::mount_options::MountOptions;
 use crate::procfs::Procfs;
 use crate::spec::{self, LinuxIdMapping, Mount, Spec};
-use crate::{copy_up, idmap};
+use crate::{copy_up, idmap, weakness};
 
 /// Where a filesystem is expected by everything that runs in a container. A symbolic link there would send the mount,
 /// the device nodes or the masks elsewhere (CVE-2019-19921, CVE-2026-41579).
@@ -182,7 +182,10 @@ impl Entry<'_> {
             }
         };
         let directory = is_directory(&tree).map_err(|e| Error::os("mounts", "fstat", e))?;
-        if self.destination == Path::new("/proc") && !is_procfs(tree.as_fd())? {
+        if self.destination == Path::new("/proc")
+            && !is_procfs(tree.as_fd())?
+            && !weakness::is("anything-on-proc")
+        {
             return Err(
                 Error::new("mounts", "only a procfs can be mounted on /proc")
                     .hint("give the volume another destination"),
@@ -345,8 +348,11 @@ impl Entry<'_> {
         }
         let exact = NEVER_LINKS.iter().any(|name| path == Path::new(name))
             || matches!(self.kind(), "proc" | "sysfs");
+        let exact = exact && !weakness::is("links-at-proc");
         let mode = Mode::from_bits_truncate(0o755);
-        let target = if exact {
+        let target = if weakness::is("targets-by-name") {
+            weakness::by_name(root, path, directory).map_err(failed("open"))?
+        } else if exact {
             let pin = || open_without_links(root, path, OFlag::O_PATH);
             match pin() {
                 Err(Errno::ENOENT) => make_directories(root, path, mode).and_then(|_| pin()),
@@ -369,7 +375,11 @@ impl Entry<'_> {
         }
         let replaceable =
             REPLACEABLE.iter().any(|name| path == Path::new(name)) || path.starts_with("/proc/net");
-        if is_procfs(target.as_fd())? && !replaceable && !matches!(self.kind(), "proc") {
+        if is_procfs(target.as_fd())?
+            && !replaceable
+            && !matches!(self.kind(), "proc")
+            && !weakness::is("anything-on-proc")
+        {
             // Masks and security labels are written there: what covers procfs covers them (CVE-2019-16884).
             return Err(
                 Error::new("mounts", format!("{} lies inside /proc", path.display()))

@@ -4,13 +4,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use pyd_sys::mount::{FsContext, attr};
 use pyd_sys::path::open_beneath;
 
 use crate::error::{Error, Result};
+use crate::weakness;
 
 /// A procfs.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ impl Procfs {
 
     /// A new one of the caller's pid namespace that is mounted nowhere.
     pub fn private() -> nix::Result<Self> {
+        if weakness::is("procfs-by-name") {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            return open("/proc", flags, Mode::empty()).map(Self);
+        }
         let context = FsContext::open("proc")?;
         context.create()?;
         Ok(Self(
@@ -42,7 +47,10 @@ impl Procfs {
 
     /// Writes `value` to a file below, in one `write(2)` as the kernel's files want it.
     pub fn write(&self, path: &str, value: &str) -> nix::Result<()> {
-        let file = open_beneath(self.0.as_fd(), path, OFlag::O_WRONLY)?;
+        let file = match weakness::is("procfs-by-name") {
+            true => openat(&self.0, path, OFlag::O_WRONLY, Mode::empty())?,
+            false => open_beneath(self.0.as_fd(), path, OFlag::O_WRONLY)?,
+        };
         match nix::unistd::write(&file, value.as_bytes())? {
             n if n == value.len() => Ok(()),
             _ => Err(Errno::EIO),

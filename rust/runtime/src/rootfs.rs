@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::mount_options::propagation;
 use crate::move_root::move_root;
 use crate::spec::{self, Overlay, Spec};
+use crate::weakness;
 
 /// What mount(2) reads of its options.
 const PAGE: usize = 4096;
@@ -85,7 +86,9 @@ impl Rootfs {
             Some((flag, _)) if flag == libc::MS_SHARED => MsFlags::MS_SHARED,
             _ => MsFlags::MS_SLAVE,
         };
-        propagate("/", flags | MsFlags::MS_REC)?;
+        if !weakness::is("shared-with-the-host") {
+            propagate("/", flags | MsFlags::MS_REC)?;
+        }
         let target = self.pin()?;
         if flags == MsFlags::MS_SHARED {
             // pivot_root refuses a root below a shared mount, and the root must not appear on the host.

@@ -14,6 +14,7 @@ use pyd_sys::pty;
 use crate::error::{Error, Result};
 use crate::spec::Process;
 use crate::sync::Channel;
+use crate::weakness;
 
 /// `DEVPTS_SUPER_MAGIC`.
 const DEVPTS: FsType = FsType(0x1cd1);
@@ -59,6 +60,13 @@ impl Terminal {
             |op: &'static str| move |e: Errno| Error::at("terminal", op, "/dev/console", e);
         let target =
             make_file(root, std::path::Path::new("/dev/console")).map_err(failed("create"))?;
+        if weakness::is("console-by-name") {
+            // Where a link takes its place, the wrong file is bound.
+            let name = nix::unistd::ttyname(&self.slave).map_err(failed("ttyname"))?;
+            let slave = open_in_root(root, &name, OFlag::O_PATH).map_err(failed("open slave"))?;
+            let tree = clone_tree(slave.as_fd(), c"", false).map_err(failed("open_tree"))?;
+            return attach(&tree, &target).map_err(failed("bind"));
+        }
         // The slave that belongs to our master, whatever lies at its name (CVE-2025-52565).
         let tree = clone_tree(self.slave.as_fd(), c"", false).map_err(failed("open_tree"))?;
         attach(&tree, &target).map_err(failed("bind"))

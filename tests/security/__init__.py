@@ -1,0 +1,1 @@
+"""Attacks that hit container engines, each with a positive control: see docs/security.md."""
