@@ -7,6 +7,7 @@
 
 mod bridge;
 mod conntrack;
+mod device;
 mod error;
 mod inspect;
 mod lease;
@@ -20,6 +21,7 @@ mod sandbox;
 mod socket;
 
 pub use bridge::remove as remove_bridge;
+pub use device::move_devices;
 pub use error::{Error, Result};
 pub use inspect::{LinkInfo, addresses, links, obstacles};
 pub use lease::{Lease, forget, setup};

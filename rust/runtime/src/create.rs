@@ -17,6 +17,7 @@ use crate::cgroup::Cgroup;
 use crate::devices::{Devices, with_default_rules};
 use crate::error::{Error, Result};
 use crate::init::Init;
+use crate::intel_rdt::IntelRdt;
 use crate::launch::Launch;
 use crate::mounts::Mounts;
 use crate::procfs::Procfs;
@@ -25,7 +26,7 @@ use crate::seccomp::{Listener, notify};
 use crate::spawn::Namespaces;
 use crate::spec::{Hook, LinuxNamespaceType, LinuxResources, Spec};
 use crate::sync::{self, Channel, Report, Step};
-use crate::{hooks, idmap, sysctl};
+use crate::{hooks, idmap, intel_rdt, net_devices, sysctl};
 
 /// Called in the parent when the namespaces of the container exist and before anything in it runs: the place to
 /// give it a network. The argument is the host pid of the container's init.
@@ -75,6 +76,7 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// The container's groups.
     pub cgroup: Cgroup,
+    intel_rdt: Option<IntelRdt>,
     /// Master of the pty, when the spec asks for a terminal and no console socket was given.
     pub console: Option<OwnedFd>,
     /// What could not be had and was left out, one sentence each.
@@ -90,6 +92,7 @@ pub struct Created {
 pub fn create(options: CreateOptions<'_>) -> Result<Created> {
     let spec = options.spec;
     sysctl::check(spec)?;
+    net_devices::check(spec)?;
     let process = spec
         .process()
         .as_ref()
@@ -115,6 +118,13 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
     };
     let listener = init.launch.listener().cloned();
     let cgroup = Cgroup::create(&cgroup_path(spec, &options.id), resources(spec).as_ref())?;
+    let intel_rdt = match intel_rdt::prepare(spec, &options.id) {
+        Ok(class) => class,
+        Err(error) => {
+            let _ = cgroup.remove();
+            return Err(error);
+        }
+    };
     let spawned = match namespaces.spawn(cgroup.init_fd(), &parent, &child, || {
         parent.close_copy();
         init.run(cgroup.layout())
@@ -122,6 +132,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         Ok(spawned) => spawned,
         Err(error) => {
             let _ = cgroup.remove();
+            let _ = intel_rdt.map_or(Ok(()), |class| class.remove());
             return Err(error);
         }
     };
@@ -140,6 +151,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         pid,
         pidfd,
         cgroup,
+        intel_rdt,
         console: None,
         warnings: Vec::new(),
         channel: parent,
@@ -236,6 +248,9 @@ impl Parent<'_> {
             created.channel.allow(Step::Mapped)?;
         }
         created.cgroup.add_v1(created.pid.as_raw())?;
+        if let Some(class) = &created.intel_rdt {
+            class.add(created.pid)?;
+        }
         if !created.cgroup.skipped().is_empty() {
             // One sentence, however many hierarchies a machine has.
             let all = created.cgroup.skipped().join(", ");
@@ -254,6 +269,7 @@ impl Parent<'_> {
                 .extend(set_oom_score(self.procfs, created.pid, score)?);
         }
         created.channel.allow(Step::Joined)?;
+        net_devices::attach(self.spec, created.pid)?;
         if let Some(all) = self.spec.hooks() {
             let state = hooks::state(
                 self.spec,
@@ -298,7 +314,8 @@ impl Created {
         while waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {}
         // Without a pid namespace it may have left children (hooks).
         let _ = self.cgroup.kill_all();
-        self.cgroup.remove()
+        let removed = self.cgroup.remove();
+        removed.and(self.intel_rdt.map_or(Ok(()), |class| class.remove()))
     }
 }
 

@@ -17,6 +17,7 @@ use pyd_sys::clone::{Clone3, Spawned, fork_threaded, single_threaded};
 use pyd_sys::{pidfd, process};
 
 use crate::cgroup::Cgroup;
+use crate::cpu_affinity::CpuAffinity;
 use crate::create::set_oom_score;
 use crate::error::{Error, Result};
 use crate::hooks;
@@ -79,8 +80,9 @@ pub fn exec(
         stdio: &options.stdio,
         keep_keyring: options.keep_keyring,
     };
+    let affinity = CpuAffinity::parse(process)?;
     let (parent, child) = sync::channel()?;
-    let spawned = entry.spawn(cgroup, &parent, &child)?;
+    let spawned = affinity.begin(|| entry.spawn(cgroup, &parent, &child))?;
     drop(child);
     let mut made = ExecChild {
         pid: spawned.pid,
@@ -96,7 +98,8 @@ pub fn exec(
         }
         None => Ok(()),
     };
-    match bring_up(&mut made, &procfs, process, cgroup, &parent, &mut notify) {
+    let joined = join(cgroup, made.pid).and_then(|()| affinity.settle(made.pid));
+    match joined.and_then(|()| bring_up(&mut made, &procfs, process, &parent, &mut notify)) {
         Ok(()) => Ok(made),
         Err(error) => {
             let _ = pidfd::send_signal(&made.pidfd, Signal::SIGKILL as i32);
@@ -107,21 +110,22 @@ pub fn exec(
     }
 }
 
+fn join(cgroup: Option<&Cgroup>, pid: Pid) -> Result<()> {
+    match cgroup {
+        None => Ok(()),
+        Some(cgroup) if single_threaded() => cgroup.add_v1(pid.as_raw()),
+        // Made by fork, so not in the group of version 2 either.
+        Some(cgroup) => cgroup.add(pid.as_raw()),
+    }
+}
+
 fn bring_up(
     made: &mut ExecChild,
     procfs: &Procfs,
     process: &Process,
-    cgroup: Option<&Cgroup>,
     channel: &Channel,
     notify: &mut dyn FnMut(&OwnedFd, Pid) -> Result<()>,
 ) -> Result<()> {
-    if let Some(cgroup) = cgroup {
-        match single_threaded() {
-            true => cgroup.add_v1(made.pid.as_raw())?,
-            // Made by fork, so not in the group of version 2 either.
-            false => cgroup.add(made.pid.as_raw())?,
-        }
-    }
     if let Some(score) = process.oom_score_adj() {
         made.warnings
             .extend(set_oom_score(procfs, made.pid, score)?);

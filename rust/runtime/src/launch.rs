@@ -16,6 +16,7 @@ use pyd_sys::process;
 use crate::capabilities::CapSets;
 use crate::command;
 use crate::error::{Error, Result};
+use crate::memory_policy::MemoryPolicy;
 use crate::seccomp::{Filter, Listener};
 use crate::spec::{
     IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy,
@@ -31,6 +32,7 @@ pub struct Launch<'a> {
     capabilities: CapSets,
     filter: Option<Filter>,
     personality: Option<Persona>,
+    memory_policy: Option<MemoryPolicy>,
     /// `NAME=value` strings; HOME is added in the container when it is missing.
     environment: Vec<CString>,
     has_home: bool,
@@ -65,6 +67,7 @@ impl<'a> Launch<'a> {
             capabilities: CapSets::from_spec(process.capabilities().as_ref())?,
             filter: Filter::for_spec(spec)?,
             personality: persona(spec)?,
+            memory_policy: memory_policy(spec)?,
             environment,
             has_home,
             die_with_parent,
@@ -99,6 +102,9 @@ impl<'a> Launch<'a> {
         }
         if let Some(persona) = self.personality {
             personality::set(persona).map_err(os("personality"))?;
+        }
+        if let Some(policy) = &self.memory_policy {
+            policy.apply()?;
         }
         self.confine()?;
         let late = process.no_new_privileges() == Some(true);
@@ -223,6 +229,12 @@ impl<'a> Launch<'a> {
         }
         Ok(())
     }
+}
+
+fn memory_policy(spec: &Spec) -> Result<Option<MemoryPolicy>> {
+    let linux = spec.linux().as_ref();
+    let policy = linux.and_then(|linux| linux.memory_policy().as_ref());
+    policy.map(MemoryPolicy::parse).transpose()
 }
 
 fn persona(spec: &Spec) -> Result<Option<Persona>> {

@@ -115,6 +115,32 @@ pub fn namespaces(spec: &Spec) -> &[LinuxNamespace] {
         .unwrap_or(&[])
 }
 
+/// Whether the container has a namespace of the kind that is not the caller's: one made for it, or one given by path.
+/// What is set in a namespace that is the caller's own changes the host.
+#[must_use]
+pub fn isolated(spec: &Spec, kind: LinuxNamespaceType) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Some(namespace) = namespaces(spec).iter().find(|ns| ns.typ() == kind) else {
+        return false;
+    };
+    let Some(path) = namespace.path() else {
+        return true;
+    };
+    let file = match kind {
+        LinuxNamespaceType::Mount => "mnt",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "net",
+        LinuxNamespaceType::Time => "time",
+    };
+    let inode = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    // A path that cannot be looked at cannot be joined either, and its own error says so.
+    inode(path) != inode(Path::new(&format!("/proc/self/ns/{file}")))
+}
+
 /// `CLONE_NEW*` of a kind of namespace (the discriminants are those numbers).
 #[must_use]
 pub fn flag(kind: LinuxNamespaceType) -> u64 {
@@ -180,7 +206,7 @@ fn check_namespaces(spec: &Spec) -> Result<()> {
         .hostname()
         .as_ref()
         .is_some_and(|name| !name.is_empty())
-        && !has(LinuxNamespaceType::Uts)
+        && !isolated(spec, LinuxNamespaceType::Uts)
     {
         return Err(Error::invalid(
             "hostname needs a uts namespace, or it would rename the host",
@@ -190,7 +216,7 @@ fn check_namespaces(spec: &Spec) -> Result<()> {
         .domainname()
         .as_ref()
         .is_some_and(|name| !name.is_empty())
-        && !has(LinuxNamespaceType::Uts)
+        && !isolated(spec, LinuxNamespaceType::Uts)
     {
         return Err(Error::invalid(
             "domainname needs a uts namespace, or it would change the host's",
@@ -206,8 +232,17 @@ fn check_namespaces(spec: &Spec) -> Result<()> {
             "uidMappings and gidMappings need a user namespace",
         ));
     }
-    if linux.is_some_and(|linux| linux.time_offsets().is_some()) && !has(LinuxNamespaceType::Time) {
-        return Err(Error::invalid("timeOffsets need a time namespace"));
+    if linux.is_some_and(|linux| {
+        linux
+            .time_offsets()
+            .as_ref()
+            .is_some_and(|all| !all.is_empty())
+    }) && new_namespaces(spec) & flag(LinuxNamespaceType::Time) == 0
+    {
+        // The clocks of one that is given by path are set for good (time_namespaces(7)).
+        return Err(Error::invalid(
+            "linux.timeOffsets needs a new time namespace",
+        ));
     }
     if !has(LinuxNamespaceType::Mount)
         && (spec.mounts().iter().flatten().next().is_some() || overlay(spec)?.is_some())

@@ -37,7 +37,7 @@ pub fn check(spec: &Spec) -> Result<()> {
                 "sysctl {name} belongs to no namespace, it would change the host"
             )));
         };
-        if !spec::namespaces(spec).iter().any(|ns| ns.typ() == kind) {
+        if !spec::isolated(spec, kind) {
             return Err(Error::invalid(format!(
                 "sysctl {name} needs a {word} namespace of the container, or it would change the host"
             )));

@@ -27,23 +27,6 @@ pub fn check(spec: &Spec) -> Result<()> {
             "belongs into linux or a mount",
         ),
         (
-            linux.is_some_and(|linux| linux.intel_rdt().is_some()),
-            "linux.intelRdt",
-            "is not supported: no limits of caches and memory bandwidth",
-        ),
-        (
-            linux
-                .and_then(|linux| linux.net_devices().as_ref())
-                .is_some_and(|devices| !devices.is_empty()),
-            "linux.netDevices",
-            "is not supported: move the device with a createRuntime hook",
-        ),
-        (
-            linux.is_some_and(|linux| linux.memory_policy().is_some()),
-            "linux.memoryPolicy",
-            "is not supported: linux.resources.cpu.mems confines memory to nodes",
-        ),
-        (
             // Without it on version 1, with it on version 2: one behaviour cannot be had on both.
             memory.is_some_and(|memory| memory.use_hierarchy() == Some(false)),
             "linux.resources.memory.useHierarchy",
@@ -63,11 +46,6 @@ pub fn check_process(process: &Process) -> Result<()> {
             text(process.user().username()),
             "process.user.username",
             windows,
-        ),
-        (
-            process.exec_cpu_affinity().is_some(),
-            "process.execCPUAffinity",
-            "is not supported: linux.resources.cpu.cpus confines a container to processors",
         ),
     ])
 }
@@ -94,14 +72,7 @@ mod tests {
         });
         let cases = [
             ("/vm", json!({ "kernel": { "path": "/k" } })),
-            ("/linux/intelRdt", json!({ "closID": "x" })),
-            ("/linux/netDevices", json!({ "eth9": {} })),
-            (
-                "/linux/memoryPolicy",
-                json!({ "mode": "MPOL_BIND", "nodes": "0" }),
-            ),
             ("/linux/resources/memory/useHierarchy", json!(false)),
-            ("/process/execCPUAffinity", json!({ "initial": "0" })),
             ("/process/user/username", json!("u")),
             ("/process/commandLine", json!("cmd")),
         ];

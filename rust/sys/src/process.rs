@@ -158,3 +158,20 @@ pub fn set_domain_name(name: &str) -> nix::Result<()> {
     Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) })?;
     Ok(())
 }
+
+/// Sets the NUMA memory policy of the caller (`set_mempolicy(2)`): mode with its flags, and the nodes as a bit mask,
+/// empty for none.
+pub fn set_memory_policy(mode: i32, nodes: &[u64]) -> nix::Result<()> {
+    let mask = match nodes {
+        [] => std::ptr::null(),
+        nodes => nodes.as_ptr(),
+    };
+    // The kernel reads one bit less than it is told.
+    let bits = match nodes.len() {
+        0 => 0,
+        words => words * u64::BITS as usize + 1,
+    };
+    // SAFETY: null with no bits, or a slice of the bits that are passed along (the last one is not read).
+    Errno::result(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) })?;
+    Ok(())
+}

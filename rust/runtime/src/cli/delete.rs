@@ -11,6 +11,7 @@ use super::kill::send;
 use super::{Command, Context};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
+use crate::intel_rdt;
 use crate::state::{Entry, Record, Status, start_time};
 
 pub const COMMAND: Command = Command {
@@ -65,6 +66,9 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     cgroup.kill_all()?;
     cgroup.remove()?;
     let spec = entry.spec();
+    if let Ok(spec) = &spec {
+        intel_rdt::remove(spec, id)?;
+    }
     entry.remove()?;
     if let Ok(spec) = spec {
         poststop(&spec, &record);

@@ -6,6 +6,7 @@ use super::args::Args;
 use super::create::{FLAGS, Made, make, poststop};
 use super::{Command, Context, foreground, warn};
 use crate::error::Result;
+use crate::intel_rdt;
 
 pub const COMMAND: Command = Command {
     name: "run",
@@ -49,6 +50,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     }
     let _ = created.cgroup.kill_all();
     created.cgroup.remove()?;
+    intel_rdt::remove(&spec, &record.id)?;
     match crate::state::Entry::open(&context.root, &record.id) {
         Ok(entry) => entry.remove()?,
         // Somebody has deleted it in the meantime, which is what we are about to do.
