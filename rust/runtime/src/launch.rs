@@ -107,32 +107,28 @@ impl<'a> Launch<'a> {
             policy.apply()?;
         }
         self.confine()?;
+        // All that can be done before the filter is loaded: the profile then need not allow it.
+        process::close_on_exec_from(3 + self.preserve_fds).map_err(os("close_range"))?;
+        // Before the change of user: afterwards a directory may be closed to it that root of the container made.
+        let early = chdir(process.cwd()).is_ok();
+        if early {
+            stay_inside()?;
+        }
+        user::own_stdio(process.user().uid());
+        self.capabilities.drop_bounding()?;
+        prctl::set_keepcaps(true).map_err(os("prctl(PR_SET_KEEPCAPS)"))?;
         let late = process.no_new_privileges() == Some(true);
         if late {
             prctl::set_no_new_privs().map_err(os("prctl(PR_SET_NO_NEW_PRIVS)"))?;
         } else {
             self.filter(channel)?;
         }
-        self.capabilities.drop_bounding()?;
-        // Before the change of user: afterwards a directory may be closed to it that root of the container made.
-        let early = chdir(process.cwd());
-        user::own_stdio(process.user().uid());
-        prctl::set_keepcaps(true).map_err(os("prctl(PR_SET_KEEPCAPS)"))?;
         user::become_user(process.user())?;
         self.capabilities.apply()?;
         prctl::set_keepcaps(false).map_err(os("prctl(PR_SET_KEEPCAPS)"))?;
-        if early.is_err() {
+        if !early {
             chdir(process.cwd()).map_err(|e| Error::at("process", "chdir", process.cwd(), e))?;
-        }
-        // A working directory that is not below the root would be a descriptor of the host (CVE-2024-21626).
-        match getcwd() {
-            Ok(path) if path.is_absolute() => {}
-            _ => {
-                return Err(Error::new(
-                    "process",
-                    "the working directory lies outside the container",
-                ));
-            }
+            stay_inside()?;
         }
         // The change of credentials has cleared it (prctl(2)).
         self.follow_parent()?;
@@ -172,8 +168,6 @@ impl<'a> Launch<'a> {
         let args: Vec<CString> = args
             .filter_map(|arg| CString::new(arg.as_str()).ok())
             .collect();
-        process::close_on_exec_from(3 + self.preserve_fds)
-            .map_err(|e| Error::os("process", "close_range", e))?;
         let path = CString::new(program)
             .map_err(|_| Error::invalid("process.args contains a NUL byte"))?;
         if self.process.no_new_privileges() == Some(true)
@@ -235,6 +229,17 @@ fn memory_policy(spec: &Spec) -> Result<Option<MemoryPolicy>> {
     let linux = spec.linux().as_ref();
     let policy = linux.and_then(|linux| linux.memory_policy().as_ref());
     policy.map(MemoryPolicy::parse).transpose()
+}
+
+/// A working directory that is not below the root would be a descriptor of the host (CVE-2024-21626).
+fn stay_inside() -> Result<()> {
+    match getcwd() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        _ => Err(Error::new(
+            "process",
+            "the working directory lies outside the container",
+        )),
+    }
 }
 
 fn persona(spec: &Spec) -> Result<Option<Persona>> {
