@@ -44,10 +44,10 @@ impl CpuAffinity {
         spawned
     }
 
-    /// Parent: once the process is in the container's cpuset, which bounds what it may run on.
-    pub fn settle(&self, pid: Pid) -> Result<()> {
+    /// Child: once it is in the container's cpuset, which bounds what it may run on.
+    pub fn settle(&self) -> Result<()> {
         match &self.last {
-            Some(last) => sched_setaffinity(pid, last).map_err(|e| refused("final", e)),
+            Some(last) => sched_setaffinity(ITSELF, last).map_err(|e| refused("final", e)),
             None => Ok(()),
         }
     }

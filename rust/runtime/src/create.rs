@@ -127,7 +127,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
     };
     let spawned = match namespaces.spawn(cgroup.init_fd(), &parent, &child, || {
         parent.close_copy();
-        init.run(cgroup.layout())
+        init.run(&cgroup)
     }) {
         Ok(spawned) => spawned,
         Err(error) => {
@@ -247,7 +247,6 @@ impl Parent<'_> {
             idmap::write(self.procfs, created.pid, uids, gids)?;
             created.channel.allow(Step::Mapped)?;
         }
-        created.cgroup.add_v1(created.pid.as_raw())?;
         if let Some(class) = &created.intel_rdt {
             class.add(created.pid)?;
         }
@@ -268,9 +267,15 @@ impl Parent<'_> {
                 .warnings
                 .extend(set_oom_score(self.procfs, created.pid, score)?);
         }
-        created.channel.allow(Step::Joined)?;
         net_devices::attach(self.spec, created.pid)?;
-        if let Some(all) = self.spec.hooks() {
+        if let Some(all) = self
+            .spec
+            .hooks()
+            .as_ref()
+            .filter(|_| hooks::run_before_start(self.spec))
+        {
+            // They may look at the groups of init, and change them.
+            created.channel.wait_joined()?;
             let state = hooks::state(
                 self.spec,
                 self.id,

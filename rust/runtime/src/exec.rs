@@ -77,12 +77,14 @@ pub fn exec(
         target: Target::open(target, spec)?,
         process,
         launch: Launch::prepare(spec, process, options.die_with_parent, options.preserve_fds)?,
+        affinity: CpuAffinity::parse(process)?,
+        cgroup,
+        threaded: !single_threaded(),
         stdio: &options.stdio,
         keep_keyring: options.keep_keyring,
     };
-    let affinity = CpuAffinity::parse(process)?;
     let (parent, child) = sync::channel()?;
-    let spawned = affinity.begin(|| entry.spawn(cgroup, &parent, &child))?;
+    let spawned = entry.affinity.begin(|| entry.spawn(&parent, &child))?;
     drop(child);
     let mut made = ExecChild {
         pid: spawned.pid,
@@ -98,8 +100,7 @@ pub fn exec(
         }
         None => Ok(()),
     };
-    let joined = join(cgroup, made.pid).and_then(|()| affinity.settle(made.pid));
-    match joined.and_then(|()| bring_up(&mut made, &procfs, process, &parent, &mut notify)) {
+    match bring_up(&mut made, &procfs, process, &parent, &mut notify) {
         Ok(()) => Ok(made),
         Err(error) => {
             let _ = pidfd::send_signal(&made.pidfd, Signal::SIGKILL as i32);
@@ -107,15 +108,6 @@ pub fn exec(
             }
             Err(error)
         }
-    }
-}
-
-fn join(cgroup: Option<&Cgroup>, pid: Pid) -> Result<()> {
-    match cgroup {
-        None => Ok(()),
-        Some(cgroup) if single_threaded() => cgroup.add_v1(pid.as_raw()),
-        // Made by fork, so not in the group of version 2 either.
-        Some(cgroup) => cgroup.add(pid.as_raw()),
     }
 }
 
@@ -203,17 +195,21 @@ struct Entry<'a> {
     target: Target,
     process: &'a Process,
     launch: Launch<'a>,
+    affinity: CpuAffinity,
+    cgroup: Option<&'a Cgroup>,
+    /// Whether the caller has several threads, so that only the C library's fork can be used.
+    threaded: bool,
     stdio: &'a [Option<OwnedFd>; 3],
     keep_keyring: bool,
 }
 
 impl Entry<'_> {
     /// Makes the process; it is in the container's pid namespace from its first instruction.
-    fn spawn(&self, cgroup: Option<&Cgroup>, parent: &Channel, child: &Channel) -> Result<Spawned> {
+    fn spawn(&self, parent: &Channel, child: &Channel) -> Result<Spawned> {
         let refused = |e: Errno| Error::os("exec", "clone3", e);
         let _hidden = Undumpable::new()?;
         let into = Clone3 {
-            cgroup: cgroup.and_then(Cgroup::init_fd),
+            cgroup: self.cgroup.and_then(Cgroup::init_fd),
             ..Clone3::default()
         };
         let pid_flag = CloneFlags::CLONE_NEWPID;
@@ -222,7 +218,7 @@ impl Entry<'_> {
             return self
                 .fork(&into, || {
                     parent.close_copy();
-                    self.run(child, rest)
+                    self.run(child, Some(rest))
                 })
                 .map_err(refused);
         }
@@ -239,7 +235,7 @@ impl Entry<'_> {
             Ok(()) => {
                 let spawned = self.fork(&into, || {
                     parent.close_copy();
-                    self.run(child, rest)
+                    self.run(child, Some(rest))
                 });
                 setns(&own, pid_flag).map_err(|e| Error::os("exec", "setns back", e))?;
                 spawned.map_err(refused)
@@ -251,11 +247,12 @@ impl Entry<'_> {
                         sibling: true,
                         ..into
                     };
-                    let made = self.enter(self.target.flags).and_then(|()| {
+                    let entered = self.join().and_then(|()| self.enter(self.target.flags));
+                    let made = entered.and_then(|()| {
                         sibling
                             .spawn(|| {
                                 parent.close_copy();
-                                self.run(child, CloneFlags::empty())
+                                self.run(child, None)
                             })
                             .map_err(refused)
                     });
@@ -274,10 +271,21 @@ impl Entry<'_> {
     }
 
     fn fork(&self, how: &Clone3<'_>, child: impl FnOnce() -> i32) -> nix::Result<Spawned> {
-        match single_threaded() {
-            true => how.spawn(child),
-            false => fork_threaded(child),
+        match self.threaded {
+            false => how.spawn(child),
+            true => fork_threaded(child),
         }
+    }
+
+    /// Child: into the container's groups, before anything of the container can use memory or time through it.
+    fn join(&self) -> Result<()> {
+        match self.cgroup {
+            // Made by fork, so not in the group of version 2 either.
+            Some(cgroup) if self.threaded => cgroup.join()?,
+            Some(cgroup) => cgroup.join_v1()?,
+            None => {}
+        }
+        self.affinity.settle()
     }
 
     fn enter(&self, flags: CloneFlags) -> Result<()> {
@@ -293,8 +301,9 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// The child: everything up to its command.
-    fn run(&self, channel: &Channel, flags: CloneFlags) -> i32 {
+    /// The child: everything up to its command. `flags`: the namespaces that it has yet to enter; `None` when its maker
+    /// was in all of them and in the groups.
+    fn run(&self, channel: &Channel, flags: Option<CloneFlags>) -> i32 {
         let error = match self.prepare(channel, flags) {
             Ok(program) => self.launch.run(&program),
             Err(error) => error,
@@ -303,13 +312,16 @@ impl Entry<'_> {
         i32::from(error.exit_code)
     }
 
-    fn prepare(&self, channel: &Channel, flags: CloneFlags) -> Result<String> {
+    fn prepare(&self, channel: &Channel, flags: Option<CloneFlags>) -> Result<String> {
         let os = |op: &'static str| move |e: Errno| Error::os("exec", op, e);
         process::reset_signals();
         self.launch.follow_parent()?;
-        // In its cgroups before anything of the container can use memory or time through it.
+        if flags.is_some() {
+            self.join()?;
+        }
+        // Its OOM score is set.
         channel.wait(Step::Start, &mut None)?;
-        self.enter(flags)?;
+        self.enter(flags.unwrap_or(CloneFlags::empty()))?;
         if let Some(root) = &self.target.root {
             fchdir(root)
                 .and_then(|()| chroot("."))

@@ -36,6 +36,19 @@ pub fn state(spec: &Spec, id: &str, status: &str, pid: Option<Pid>, bundle: &Pat
     state.to_string().into_bytes()
 }
 
+/// Whether there are hooks that the maker runs before init goes on.
+#[must_use]
+pub fn run_before_start(spec: &Spec) -> bool {
+    spec.hooks().as_ref().is_some_and(|all| {
+        // Deprecated by the spec; engines still send them.
+        #[allow(deprecated)]
+        [all.prestart(), all.create_runtime()]
+            .into_iter()
+            .flatten()
+            .any(|hooks| !hooks.is_empty())
+    })
+}
+
 /// Runs the hooks one after the other; the first that fails ends it.
 pub fn run(name: &str, hooks: Option<&[Hook]>, state: &[u8]) -> Result<()> {
     for hook in hooks.unwrap_or(&[]) {

@@ -12,7 +12,7 @@ use nix::unistd::{sethostname, setsid};
 use pyd_sys::path::make_directories;
 use pyd_sys::{netns, process};
 
-use crate::cgroup::Layout;
+use crate::cgroup::Cgroup;
 use crate::cgroup_mount::CgroupView;
 use crate::devices::Devices;
 use crate::error::{Error, Result};
@@ -49,10 +49,9 @@ pub struct Init<'a> {
 impl Init<'_> {
     /// Runs all steps; comes back only to say why it could not.
     ///
-    /// `layout`: the hierarchies with the container's groups in them, which the parent has just made and init need not
-    /// look for.
-    pub fn run(mut self, layout: &Layout) -> i32 {
-        let error = match self.prepare(layout) {
+    /// `cgroup`: the container's groups, which the parent has just made.
+    pub fn run(mut self, cgroup: &Cgroup) -> i32 {
+        let error = match self.prepare(cgroup) {
             Ok(program) => self.start(&program),
             Err(error) => error,
         };
@@ -65,9 +64,14 @@ impl Init<'_> {
     }
 
     /// All steps before the start.
-    fn prepare(&mut self, layout: &Layout) -> Result<String> {
+    fn prepare(&mut self, cgroup: &Cgroup) -> Result<String> {
         process::reset_signals();
         self.launch.follow_parent()?;
+        // Before it uses memory or time that the groups should count.
+        cgroup.join_v1()?;
+        if hooks::run_before_start(self.spec) {
+            self.channel.joined()?;
+        }
         let mut done = None;
         let os = |op: &'static str| move |e: Errno| Error::os("namespaces", op, e);
         let owns = |kind| self.namespaces.has(kind);
@@ -113,9 +117,9 @@ impl Init<'_> {
         // Modes in the spec mean what they say.
         umask(Mode::empty());
         if owns(LinuxNamespaceType::Mount) {
-            self.make_root(layout, &mut done)?;
+            self.make_root(cgroup, &mut done)?;
         } else {
-            self.join_cgroups(&mut done)?;
+            self.enter_cgroups()?;
             self.channel.wait(Step::Prepared, &mut done)?;
             sysctl::apply(self.spec, self.procfs)?;
             self.take_stdio(None)?;
@@ -126,23 +130,16 @@ impl Init<'_> {
         Ok(program)
     }
 
-    fn make_root(&mut self, layout: &Layout, done: &mut Option<Step>) -> Result<()> {
+    fn make_root(&mut self, cgroup: &Cgroup, done: &mut Option<Step>) -> Result<()> {
         let (spec, channel) = (self.spec, self.channel);
         let root = self.rootfs.attach()?;
-        let mut view: Option<CgroupView> = None;
+        self.enter_cgroups()?;
         self.mounts.attach(root.as_fd(), &mut || {
-            if view.is_none() {
-                // As late as possible: the parent moves us into our cgroups meanwhile, which can take as long as an
-                // RCU grace period.
-                channel.wait(Step::Joined, done)?;
-                view = Some(cgroup_view(layout, self.namespaces)?);
-            }
-            view.clone()
-                .ok_or_else(|| Error::new("cgroup", "no hierarchies"))
+            Ok(CgroupView {
+                layout: cgroup.layout().clone(),
+                namespaced: self.namespaces.new_cgroup,
+            })
         })?;
-        if view.is_none() {
-            self.join_cgroups(done)?;
-        }
         if !self.mounts.binds_dev() {
             self.devices.make(root.as_fd())?;
         }
@@ -179,8 +176,8 @@ impl Init<'_> {
         self.rootfs.enter(root.as_fd())
     }
 
-    fn join_cgroups(&self, done: &mut Option<Step>) -> Result<()> {
-        self.channel.wait(Step::Joined, done)?;
+    /// The container's groups become the roots of a cgroup namespace if it gets one.
+    fn enter_cgroups(&self) -> Result<()> {
         if self.namespaces.new_cgroup {
             unshare(CloneFlags::CLONE_NEWCGROUP)
                 .map_err(|e| Error::os("cgroup", "unshare(cgroup)", e))?;
@@ -226,18 +223,6 @@ impl Init<'_> {
             Err(error) => error,
         }
     }
-}
-
-/// The container's groups, as the roots of a cgroup namespace if it gets one.
-fn cgroup_view(layout: &Layout, namespaces: &Namespaces) -> Result<CgroupView> {
-    if namespaces.new_cgroup {
-        unshare(CloneFlags::CLONE_NEWCGROUP)
-            .map_err(|e| Error::os("cgroup", "unshare(cgroup)", e))?;
-    }
-    Ok(CgroupView {
-        layout: layout.clone(),
-        namespaced: namespaces.new_cgroup,
-    })
 }
 
 /// A session keyring of the process's own, so that it does not possess its maker's keys (keyrings(7)).

@@ -3,6 +3,7 @@
 //! A sequenced-packet socket pair: packets keep their borders, a descriptor can travel, and because both ends are
 //! close-on-exec, the end of the stream tells the parent that `execve` has happened.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -14,19 +15,21 @@ use crate::error::{Error, Result};
 
 /// One end of the conversation.
 #[derive(Debug)]
-pub struct Channel(OwnedFd);
+pub struct Channel {
+    socket: OwnedFd,
+    /// Parent: whether the child has said that it is in its groups.
+    joined: Cell<bool>,
+}
 
 /// What the parent tells the child, always in this order; a step that is not needed is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// The user namespace has its id maps.
     Mapped = 1,
-    /// The child is in its cgroups.
-    Joined = 2,
     /// Hooks have run and the network is there.
-    Prepared = 3,
+    Prepared = 2,
     /// The command may start.
-    Start = 4,
+    Start = 3,
 }
 
 /// What the child tells the parent.
@@ -60,7 +63,11 @@ pub fn channel() -> Result<(Channel, Channel)> {
         SockFlag::SOCK_CLOEXEC,
     )
     .map_err(|e| Error::os("namespaces", "socketpair", e))?;
-    Ok((Channel(a), Channel(b)))
+    let end = |socket| Channel {
+        socket,
+        joined: Cell::new(false),
+    };
+    Ok((end(a), end(b)))
 }
 
 impl Channel {
@@ -69,7 +76,7 @@ impl Channel {
     pub fn close_copy(&self) {
         use std::os::fd::AsRawFd;
         // The child ends in execve or _exit, so this value is never dropped there and nothing is closed twice.
-        let _ = nix::unistd::close(self.0.as_raw_fd());
+        let _ = nix::unistd::close(self.socket.as_raw_fd());
     }
 
     /// Parent: lets the child begin a step.
@@ -90,10 +97,26 @@ impl Channel {
                     ));
                 }
                 (_, 1) => Some(Step::Mapped),
-                (_, 2) => Some(Step::Joined),
-                (_, 3) => Some(Step::Prepared),
+                (_, 2) => Some(Step::Prepared),
                 _ => Some(Step::Start),
             };
+        }
+        Ok(())
+    }
+
+    /// Child: says that it is in its control groups.
+    pub fn joined(&self) -> Result<()> {
+        self.write(b"J")
+    }
+
+    /// Parent: waits for that, which is the first thing that the child says.
+    pub fn wait_joined(&self) -> Result<()> {
+        while !self.joined.get() {
+            match self.packet()? {
+                None => {}
+                Some(Report::Failed(error)) => return Err(error),
+                Some(_) => return Err(Error::new("cgroup", "the first process was killed")),
+            }
         }
         Ok(())
     }
@@ -110,12 +133,12 @@ impl Channel {
 
     /// Child: hands over the terminal.
     pub fn console(&self, master: &OwnedFd) -> Result<()> {
-        fdpass::send(&self.0, b"C", master).map_err(|e| Error::os("terminal", "sendmsg", e))
+        fdpass::send(&self.socket, b"C", master).map_err(|e| Error::os("terminal", "sendmsg", e))
     }
 
     /// Child: hands over the listener of its seccomp filter. The one call that must not be reported to that listener.
     pub fn listener(&self, listener: &OwnedFd) -> Result<()> {
-        fdpass::send(&self.0, b"L", listener).map_err(|e| Error::os("seccomp", "sendmsg", e))
+        fdpass::send(&self.socket, b"L", listener).map_err(|e| Error::os("seccomp", "sendmsg", e))
     }
 
     /// In-between process: names the grandchild.
@@ -133,11 +156,24 @@ impl Channel {
 
     /// Parent: the next report of the child.
     pub fn report(&self) -> Result<Report> {
+        loop {
+            if let Some(report) = self.packet()? {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// One packet; what is only remembered gives nothing.
+    fn packet(&self) -> Result<Option<Report>> {
         let mut packet = vec![0u8; PACKET];
         let (n, fd) = self.read(&mut packet)?;
         let text = String::from_utf8_lossy(&packet[..n]);
-        Ok(match (text.chars().next(), fd) {
+        Ok(Some(match (text.chars().next(), fd) {
             (None, _) => Report::Closed,
+            (Some('J'), _) => {
+                self.joined.set(true);
+                return Ok(None);
+            }
             (Some('R'), _) => Report::Ready,
             (Some('W'), _) => Report::Warning(text[1..].to_owned()),
             (Some('C'), Some(master)) => Report::Console(master),
@@ -146,13 +182,13 @@ impl Channel {
             _ => Report::Failed(serde_json::from_str(&text).unwrap_or_else(|e| {
                 Error::new("namespaces", format!("unreadable report of the child: {e}"))
             })),
-        })
+        }))
     }
 
     /// Parent: why the child has ended, if it has said so already.
     pub fn failure(&self) -> Option<Error> {
         loop {
-            let mut waiting = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            let mut waiting = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             if !matches!(poll(&mut waiting, PollTimeout::ZERO), Ok(1)) {
                 return None;
             }
@@ -167,7 +203,7 @@ impl Channel {
     fn write(&self, packet: &[u8]) -> Result<()> {
         use std::os::fd::AsRawFd;
         loop {
-            match send(self.0.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL) {
+            match send(self.socket.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL) {
                 Ok(_) => return Ok(()),
                 // Reset: the peer has ended with packets unread; the next call says EPIPE.
                 Err(Errno::EINTR | Errno::ECONNRESET) => continue,
@@ -184,7 +220,7 @@ impl Channel {
 
     fn read(&self, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
         loop {
-            match fdpass::receive(&self.0, buffer) {
+            match fdpass::receive(&self.socket, buffer) {
                 // A peer that has ended with packets unread resets the connection once; what it sent comes after.
                 Err(Errno::EINTR | Errno::ECONNRESET) => continue,
                 other => return other.map_err(|e| Error::os("namespaces", "recvmsg", e)),
@@ -200,15 +236,25 @@ mod tests {
     #[test]
     fn steps_come_in_order_and_may_be_left_out() {
         let (parent, child) = channel().unwrap();
-        parent.allow(Step::Joined).unwrap();
         parent.allow(Step::Prepared).unwrap();
         let mut done = None;
-        child.wait(Step::Joined, &mut done).unwrap();
         child.wait(Step::Mapped, &mut done).unwrap();
-        assert_eq!(done, Some(Step::Joined));
+        assert_eq!(done, Some(Step::Prepared));
         child.wait(Step::Prepared, &mut done).unwrap();
         drop(parent);
         assert!(child.wait(Step::Start, &mut done).is_err());
+    }
+
+    #[test]
+    fn the_joining_is_remembered_whoever_reads_it() {
+        let (parent, child) = channel().unwrap();
+        child.joined().unwrap();
+        child.pid(7).unwrap();
+        assert!(matches!(parent.report().unwrap(), Report::Pid(7)));
+        parent.wait_joined().unwrap();
+        let (parent, child) = channel().unwrap();
+        drop(child);
+        assert!(parent.wait_joined().is_err());
     }
 
     #[test]

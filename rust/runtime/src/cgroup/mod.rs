@@ -50,7 +50,7 @@ pub struct Cgroup {
     places: Places,
     /// See [`Self::layout`].
     layout: Layout,
-    /// `cgroup.procs` of each v1 directory, in the order of `places.v1`.
+    /// See [`Dir::open_tasks`]; of each v1 directory, in the order of `places.v1`.
     join: Vec<OwnedFd>,
 }
 
@@ -87,8 +87,8 @@ impl Cgroup {
         for hierarchy in &layout.v1 {
             if let Some(dir) = Dir::open(hierarchy, path).map_err(failed)? {
                 // Only a process that is going to add members needs to be allowed to.
-                if let Ok(procs) = dir.open_procs() {
-                    join.push(procs);
+                if let Ok(tasks) = dir.open_tasks() {
+                    join.push(tasks);
                 }
                 places.v1.push(V1 {
                     controllers: hierarchy.controllers.clone(),
@@ -115,13 +115,13 @@ impl Cgroup {
         let wanted = v2::wanted(&layout, resources);
         for hierarchy in &mut layout.v1 {
             match make_v1(hierarchy, path) {
-                Ok((dir, procs)) => {
+                Ok((dir, tasks)) => {
                     hierarchy.own = format!("/{}", directory::resolve(hierarchy, path));
                     self.places.v1.push(V1 {
                         controllers: hierarchy.controllers.clone(),
                         dir,
                     });
-                    self.join.push(procs);
+                    self.join.push(tasks);
                 }
                 Err(errno) => self.skip_or_fail(&hierarchy.controllers, hierarchy, path, errno)?,
             }
@@ -215,41 +215,36 @@ impl Cgroup {
         self.places.v2.as_ref().map(|group| group.dir.fd())
     }
 
-    /// The v1 `cgroup.procs` files, open for writing: the child writes "0", or the parent the child's pid.
-    pub fn join_fds(&self) -> &[OwnedFd] {
-        &self.join
-    }
-
-    /// Closes what [`Self::join_fds`] gives, once nobody will join any more.
-    pub fn close_join_fds(&mut self) {
-        self.join.clear();
-    }
-
-    /// Moves a process into the v1 groups: the whole of it for one that was cloned into [`Self::init_fd`].
-    pub fn add_v1(&self, pid: i32) -> Result<()> {
-        let text = pid.to_string();
-        for (index, procs) in self.join.iter().enumerate() {
-            write(procs, text.as_bytes()).map_err(|errno| {
-                let label = self
-                    .places
-                    .v1
-                    .get(index)
-                    .map_or("", |group| &group.dir.label);
-                join_error(label, pid, errno)
+    /// Child, which has one thread: puts itself into the v1 groups, and so is a member of all if it was cloned into
+    /// [`Self::init_fd`]. Only writes to descriptors that are open: it allocates nothing but the text of an error.
+    pub fn join_v1(&self) -> Result<()> {
+        for (index, tasks) in self.join.iter().enumerate() {
+            write(tasks, b"0").map_err(|errno| {
+                let group = self.places.v1.get(index);
+                join_error(group.map_or("", |group| &group.dir.label), errno)
             })?;
         }
         Ok(())
     }
 
-    /// Moves a process into every hierarchy, v2 included.
-    pub fn add(&self, pid: i32) -> Result<()> {
+    /// Child, which has one thread and was made by fork: the same with the v2 group.
+    pub fn join(&self) -> Result<()> {
         if let Some(group) = &self.places.v2 {
             group
                 .dir
-                .write("cgroup.procs", &pid.to_string())
-                .map_err(|errno| join_error(&group.dir.label, pid, errno))?;
+                .write("cgroup.procs", "0")
+                .map_err(|errno| join_error(&group.dir.label, errno))?;
         }
-        self.add_v1(pid)
+        self.join_v1()
+    }
+
+    /// Moves another process, with all of its threads, into every hierarchy.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        for dir in self.dirs() {
+            dir.write("cgroup.procs", &pid.to_string())
+                .map_err(|errno| join_error(&dir.label, errno))?;
+        }
+        Ok(())
     }
 
     /// Changes the limits that are given, leaves the others.
@@ -359,10 +354,10 @@ fn make_v1(hierarchy: &Hierarchy, path: &str) -> nix::Result<(Dir, OwnedFd)> {
         if cpuset {
             cpuset::prepare_leaf(&dir, &directory::resolve(hierarchy, path))?;
         }
-        dir.open_procs()
+        dir.open_tasks()
     })();
     match finished {
-        Ok(procs) => Ok((dir, procs)),
+        Ok(tasks) => Ok((dir, tasks)),
         Err(errno) => {
             // Also what a mount point hidden under another file system comes to.
             let _ = dir.remove();
@@ -372,10 +367,9 @@ fn make_v1(hierarchy: &Hierarchy, path: &str) -> nix::Result<(Dir, OwnedFd)> {
     }
 }
 
-fn join_error(label: &str, pid: i32, errno: Errno) -> Error {
-    let error = Error::at("cgroup", "write", format!("{label}/cgroup.procs"), errno).context(
-        format_args!("cannot move process {pid} into its control group"),
-    );
+fn join_error(label: &str, errno: Errno) -> Error {
+    let error = Error::at("cgroup", "join", label, errno)
+        .context("cannot move the process into its control group");
     match errno {
         Errno::ENOSPC => error.hint("the cpuset has no CPU or no memory node"),
         Errno::EBUSY => error.hint("the group has controllers enabled for groups below it"),
