@@ -35,7 +35,7 @@ def runtimes(world: World, payload: Path) -> Iterator[Callable[..., Runtime]]:
         def make(*program: str) -> Runtime:
             directory = Path(top) / str(len(made))
             directory.mkdir()
-            made.append(Runtime(directory, f"{world.cgroup_parent}/{len(made)}", payload, program))
+            made.append(Runtime(directory, world.cgroup_parent, payload, program))
             return made[-1]
 
         yield make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,10 +18,15 @@ from tests.support.world import World
 TOP = Path(__file__).parent.parent.parent
 RUNTIME = os.environ.get("PYD_RUNTIME") or str(Path(str(pyd.__file__)).parent / "_bin/pyd-runtime")
 Edit = Callable[[dict[str, Any]], object]
+Furnish = Callable[[Path], object]
 
 
 def unedited(_spec: dict[str, Any]) -> None:
     """For a bundle that is as `pyd-runtime spec` makes it."""
+
+
+def bare(_root: Path) -> None:
+    """For a root directory in which there is nothing but the payload."""
 
 
 class Runtime:
@@ -50,25 +56,36 @@ class Runtime:
         assert code is None or result.code == code, result
         return result
 
-    def bundle(self, name: str, args: list[str], edit: Edit = unedited) -> Path:
-        """The default of `pyd-runtime spec`, with the payload as the only file of its root."""
+    def bundle(
+        self,
+        name: str,
+        args: list[str],
+        edit: Edit = unedited,
+        furnish: Callable[[Path], object] = Path.exists,
+    ) -> Path:
+        """The default of `pyd-runtime spec`, with the payload as the only file of its root; `edit` changes
+        the specification, `furnish` gets the root directory.
+        """
         bundle = self.directory / name
         root = bundle / "rootfs"
         root.mkdir(parents=True)
         shutil.copy(self.payload, root / "payload")
+        furnish(root)
         subprocess.run([RUNTIME, "spec", "--bundle", str(bundle)], check=True)
         spec = json.loads((bundle / "config.json").read_text())
         spec["process"]["args"] = args
         spec["process"]["terminal"] = False
         spec["root"]["readonly"] = False
-        spec["linux"]["cgroupsPath"] = f"{self.cgroup_parent}/{name}"
+        spec["linux"]["cgroupsPath"] = f"{self.cgroup_parent}/{self.directory.name}-{name}"
         edit(spec)
         (bundle / "config.json").write_text(json.dumps(spec))
         self.made.append(name)
         return bundle
 
-    def run(self, name: str, args: list[str], edit: Edit = unedited, code: int | None = 0) -> Result:
-        return self("run", "--bundle", self.bundle(name, args, edit), name, code=code)
+    def run(
+        self, name: str, args: list[str], edit: Edit = unedited, code: int | None = 0, furnish: Furnish = bare
+    ) -> Result:
+        return self("run", "--bundle", self.bundle(name, args, edit, furnish), name, code=code)
 
     def state(self, name: str) -> Any:
         return json.loads(self("state", name).stdout)
@@ -77,7 +94,15 @@ class Runtime:
         """Removes what is left of the containers."""
         for name in self.made:
             self("delete", "--force", name, code=None)
+        if self.program[0] != RUNTIME:
+            self._remove_parents(world)
         wait_until(lambda: not world.cgroups(), 5, "cgroups of a bundle")
+
+    def _remove_parents(self, world: World) -> None:
+        """Debian's runtimes leave the group above a container's, which is empty then."""
+        for directory in reversed(world.cgroups()):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
 
 def build_weakened() -> Path:

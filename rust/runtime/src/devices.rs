@@ -126,8 +126,11 @@ impl Devices {
                 device.make(dev.as_fd())?;
                 continue;
             }
-            let directory = make_directories(root, parent, Mode::from_bits_truncate(0o755))
-                .map_err(|e| Error::at("devices", "mkdir", parent, e))?;
+            let made = match weakness::is("devices-by-name") {
+                true => weakness::by_name(root, parent, true),
+                false => make_directories(root, parent, Mode::from_bits_truncate(0o755)),
+            };
+            let directory = made.map_err(|e| Error::at("devices", "mkdir", parent, e))?;
             device.make(directory.as_fd())?;
         }
         for (target, name) in LINKS {

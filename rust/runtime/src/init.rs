@@ -172,7 +172,11 @@ impl Init<'_> {
             hooks::run("createContainer", all.create_container().as_deref(), &state)?;
         }
         channel.wait(Step::Prepared, done)?;
-        sysctl::apply(spec, self.procfs)?;
+        if weakness::is("procfs-by-name") {
+            sysctl::apply(spec, &Procfs::in_root(root.as_fd())?)?;
+        } else {
+            sysctl::apply(spec, self.procfs)?;
+        }
         self.rootfs.enter(root.as_fd())
     }
 

@@ -182,14 +182,8 @@ impl Entry<'_> {
             }
         };
         let directory = is_directory(&tree).map_err(|e| Error::os("mounts", "fstat", e))?;
-        if self.destination == Path::new("/proc")
-            && !is_procfs(tree.as_fd())?
-            && !weakness::is("anything-on-proc")
-        {
-            return Err(
-                Error::new("mounts", "only a procfs can be mounted on /proc")
-                    .hint("give the volume another destination"),
-            );
+        if self.destination == Path::new("/proc") && !is_procfs(tree.as_fd())? {
+            self.refuse_on_proc()?;
         }
         let attributes = &self.options.attributes;
         if attributes.set | attributes.clear != 0 {
@@ -213,6 +207,9 @@ impl Entry<'_> {
     }
 
     fn attach_filesystem(&self, root: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd> {
+        if self.destination == Path::new("/proc") && self.kind() != "proc" {
+            self.refuse_on_proc()?;
+        }
         let target = self.target(root, true)?;
         let mount = match FsContext::open(self.kind()) {
             Ok(context) => self.filesystem(&context, &target, label)?,
@@ -230,6 +227,17 @@ impl Entry<'_> {
         }
         attach(&mount, &target).map_err(|e| Error::os("mounts", "move_mount", e))?;
         Ok(mount)
+    }
+
+    /// What lies there decides what the container's programs believe of the kernel, and whether masks hide anything.
+    fn refuse_on_proc(&self) -> Result<()> {
+        if weakness::is("anything-on-proc") {
+            return Ok(());
+        }
+        Err(
+            Error::new("mounts", "only a procfs can be mounted on /proc")
+                .hint("give the mount another destination"),
+        )
     }
 
     /// The detached mount of a filesystem that is made here; `target` is what it will cover.

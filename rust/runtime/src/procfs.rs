@@ -35,14 +35,25 @@ impl Procfs {
     /// A new one of the caller's pid namespace that is mounted nowhere.
     pub fn private() -> nix::Result<Self> {
         if weakness::is("procfs-by-name") {
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            return open("/proc", flags, Mode::empty()).map(Self);
+            return open("/proc", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map(Self);
         }
         let context = FsContext::open("proc")?;
         context.create()?;
         Ok(Self(
             context.mount(attr::NOSUID | attr::NODEV | attr::NOEXEC)?,
         ))
+    }
+
+    /// Whatever lies at `/proc` of a container: only for a control of the tests (`weakness.rs`).
+    pub fn in_root(root: BorrowedFd<'_>) -> Result<Self> {
+        openat(
+            root,
+            "proc",
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .map(Self)
+        .map_err(|e| Error::at("sysctl", "open", "/proc", e))
     }
 
     /// Writes `value` to a file below, in one `write(2)` as the kernel's files want it.

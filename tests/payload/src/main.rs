@@ -6,12 +6,16 @@ use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::process::{Command, Stdio, exit};
 use std::thread;
 use std::time::Duration;
 
+/// `O_NONBLOCK` of Linux.
+const NON_BLOCKING: i32 = 0o4000;
+
 const USAGE: &str = "usage: payload print-hostname|cat PATH...|write PATH TEXT|ls PATH|mounts|caps|fds|cwd|ids|env|\
-    exit N|sleep S|spam BYTES|oom|listen PORT|echo-udp PORT|fork-bomb N|spin S|echo";
+    exit N|probe PATH...|sleep S|spam BYTES|oom|listen PORT|echo-udp PORT|fork-bomb N|spin S|echo";
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -35,6 +39,7 @@ fn main() {
         Some("cwd") => env::current_dir().map(|path| println!("{}", path.display())),
         Some("ids") => status(&["Uid", "Gid", "Groups", "Umask"]),
         Some("env") => print_env(),
+        Some("probe") => probe(rest),
         Some("exit") => exit(number(rest, 0) as i32),
         Some("sleep") => sleep(number(rest, 0)),
         Some("spam") => spam(number(rest, 0)),
@@ -76,6 +81,55 @@ fn ls(path: &str) -> io::Result<()> {
         .collect::<io::Result<_>>()?;
     names.sort();
     println!("{}", names.join("\n"));
+    Ok(())
+}
+
+/// What each path lets this process do: its kind, whether it can be read (and holds anything), whether it can be opened
+/// for writing (a directory: whether a file can be made in it). Nothing is written.
+fn probe(paths: &[String]) -> io::Result<()> {
+    let word = |error: io::Error| format!("{:?}", error.kind());
+    for path in paths {
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found,
+            Err(error) => {
+                println!("{path} {}", word(error));
+                continue;
+            }
+        };
+        let kind = found.file_type();
+        let kind = match () {
+            () if kind.is_symlink() => {
+                let target = fs::read_link(path)?;
+                println!("{path} link {}", target.display());
+                continue;
+            }
+            () if kind.is_dir() => "directory",
+            () if kind.is_char_device() => "device",
+            () if kind.is_file() => "file",
+            () => "other",
+        };
+        let (read, write) = if kind == "directory" {
+            let made = format!("{path}/payload-probe");
+            let write = fs::File::create_new(&made).and_then(|_| fs::remove_file(&made));
+            let listed = fs::read_dir(path).map(|mut listing| listing.next().is_some());
+            (listed, write)
+        } else {
+            let mut how = fs::File::options();
+            let how = how.custom_flags(NON_BLOCKING);
+            let mut byte = [0u8; 1];
+            let read = how
+                .clone()
+                .read(true)
+                .open(path)
+                .and_then(|mut f| f.read(&mut byte));
+            (read.map(|n| n > 0), how.write(true).open(path).map(drop))
+        };
+        let read = read.map_or_else(word, |any| if any { "data" } else { "empty" }.to_owned());
+        println!(
+            "{path} {kind} {read} {}",
+            write.map_or_else(word, |()| "writable".to_owned())
+        );
+    }
     Ok(())
 }
 
