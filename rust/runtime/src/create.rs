@@ -303,11 +303,11 @@ impl Created {
         match self.channel.report()? {
             Report::Failed(error) => return Err(error),
             // Closed: close-on-exec has closed the other end.
-            _ => self.warnings.extend(
-                hooks::run("poststart", Some(&self.poststart), &self.state)
-                    .err()
-                    .map(|e| e.to_string()),
-            ),
+            _ => self.warnings.extend(hooks::run_all(
+                "poststart",
+                Some(&self.poststart),
+                &self.state,
+            )),
         }
         Ok(())
     }

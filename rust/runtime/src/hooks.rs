@@ -58,6 +58,16 @@ pub fn run(name: &str, hooks: Option<&[Hook]>, state: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Runs all of the hooks, whatever the others did, and gives what failed: poststart and poststop hooks are past the
+/// point at which an error could undo anything (runtime.md of spec 1.2, "Lifecycle").
+#[must_use]
+pub fn run_all(name: &str, hooks: Option<&[Hook]>, state: &[u8]) -> Vec<String> {
+    let each = hooks.unwrap_or(&[]).chunks(1);
+    each.filter_map(|hook| run(name, Some(hook), state).err())
+        .map(|error| error.to_string())
+        .collect()
+}
+
 fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     if !hook.path().is_absolute() {
         return Err(Error::invalid("the path is not absolute"));

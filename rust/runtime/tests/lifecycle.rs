@@ -230,7 +230,23 @@ fn hooks_run_with_their_environment_only() {
         fs::read_to_string(&out).unwrap(),
         "prestart 1\ncreateRuntime 1\npoststart 1\npoststop 1\n"
     );
-    bundle.spec["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo reason >&2; exit 5"] }] });
+    let fails = json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo reason >&2; exit 5"] });
+    // After the start nothing can be undone: the failure is a warning and the others run.
+    fs::remove_file(&out).unwrap();
+    bundle.spec["hooks"] = json!({
+        "poststart": [fails, hook("poststart")[0]], "poststop": [fails, hook("poststop")[0]],
+    });
+    let done = bundle.run();
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(
+        done.status.success() && error.matches("reason").count() == 2,
+        "{error}"
+    );
+    assert_eq!(
+        fs::read_to_string(&out).unwrap(),
+        "poststart 1\npoststop 1\n"
+    );
+    bundle.spec["hooks"] = json!({ "createRuntime": [fails] });
     let (code, error) = bundle.error();
     assert!(code == 125 && error.contains("reason"), "{error}");
     bundle.spec["hooks"] = json!({ "createContainer": [{ "path": "/bin/sleep", "args": ["sleep", "9"], "timeout": 1 }] });

@@ -154,9 +154,11 @@ fn fill(
 pub fn poststop(spec: &Spec, record: &Record) {
     let Some(all) = spec.hooks() else { return };
     let state = hooks::state(spec, &record.id, "stopped", None, &record.bundle);
-    if let Err(error) = hooks::run("poststop", all.poststop().as_deref(), &state) {
-        warn(&[error.to_string()]);
-    }
+    warn(&hooks::run_all(
+        "poststop",
+        all.poststop().as_deref(),
+        &state,
+    ));
 }
 
 fn preserve_fds(args: &Args) -> Result<u32> {

@@ -38,9 +38,11 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     if let Some(all) = spec.hooks() {
         let pid = Some(nix::unistd::Pid::from_raw(record.pid));
         let state = hooks::state(&spec, &record.id, "running", pid, &record.bundle);
-        if let Err(error) = hooks::run("poststart", all.poststart().as_deref(), &state) {
-            warn(&[error.to_string()]);
-        }
+        warn(&hooks::run_all(
+            "poststart",
+            all.poststart().as_deref(),
+            &state,
+        ));
     }
     Ok(0)
 }

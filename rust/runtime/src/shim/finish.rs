@@ -17,7 +17,6 @@ use super::exit::{self, Exit};
 use super::monitor::{INIT, Monitor};
 use super::poll::Token;
 use super::start::Leftover;
-use crate::error::Result;
 use crate::hooks;
 
 /// How long killed processes may take to go. One in uninterruptible sleep can take for ever.
@@ -47,11 +46,7 @@ impl Monitor {
                 .err()
                 .map(|error| error.to_string()),
         );
-        errors.extend(
-            self.poststop(&config.id)
-                .err()
-                .map(|error| error.to_string()),
-        );
+        errors.extend(self.poststop(&config.id));
         let (exit_code, signal) = exit::code(status);
         let exit = Exit {
             exit_code,
@@ -108,20 +103,16 @@ impl Monitor {
         }
     }
 
-    /// Runs the hooks that the spec wants after the container is no more (config.md, poststop).
-    fn poststop(&self, id: &str) -> Result<()> {
+    /// Runs the hooks that the spec wants after the container is no more (config.md, poststop); gives what failed.
+    fn poststop(&self, id: &str) -> Vec<String> {
         let spec = &self.container.spec;
-        match spec
-            .hooks()
-            .as_ref()
-            .and_then(|hooks| hooks.poststop().as_deref())
-        {
-            None => Ok(()),
-            Some(all) => {
-                let state = hooks::state(spec, id, "stopped", None, &self.container.bundle);
-                hooks::run("poststop", Some(all), &state)
-            }
-        }
+        let hooks = spec.hooks().as_ref();
+        let state = hooks::state(spec, id, "stopped", None, &self.container.bundle);
+        hooks::run_all(
+            "poststop",
+            hooks.and_then(|all| all.poststop().as_deref()),
+            &state,
+        )
     }
 
     fn tell(&mut self, exit: &Exit) {
