@@ -1,44 +1,129 @@
-"""`python -m benches start --engine pyd,crun,docker`: as root; every engine gets its own state, and the
-host's is not used.
+"""Measures pyd beside other engines, in turn and in one run. As root; see docs/benchmarks.md.
+
+python -m benches all              every scenario, then the report into README.md and docs/
+python -m benches start --quick    one scenario, a few rounds
+python -m benches exec --engine pyd-runtime,crun,runc
+python -m benches report           the newest results as Markdown; --readme writes them into the documents
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
+from pathlib import Path
 
-from benches import harness, report
-from benches.scenarios import ALL, SCENARIOS
+from benches import isolation, machine, results
+from benches.bench import Bench, Settings
+from benches.engines import ENGINES, Place
+from benches.programs import Unavailable
+from benches.report import documents, markdown
+from benches.scenarios import PURPOSE, SCENARIOS
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
-    parser.add_argument("scenario", choices=[*SCENARIOS, "report"])
-    parser.add_argument(
-        "--engine", type=lambda text: text.split(","), default=ALL, help=f"of {','.join(ALL)}"
-    )
-    parser.add_argument("--rounds", type=int, default=0, help="measurements per engine, after the warm-up")
-    parser.add_argument("--count", type=int, default=100, help="density: number of containers")
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="pull: size of the images, 1 is 0.8 to 1.1 GB"
-    )
-    parser.add_argument(
-        "--work", help="directory for all state; a tmpfs takes the disk out of the measurement"
-    )
-    parser.add_argument(
-        "--floor", metavar="PATH", help="start: a program that is the floor, measured beside the engines"
-    )
+    parser = _parser()
     arguments = parser.parse_args()
     if arguments.scenario == "report":
-        print(report.render())
-        return 0
-    unknown = set(arguments.engine) - set(ALL)
+        return _report(arguments.readme)
+    unknown = [name for name in arguments.engine if name not in ENGINES]
     if unknown:
-        parser.error(f"unknown engine {', '.join(sorted(unknown))}")
-    arguments.rounds = arguments.rounds or {"pull": 3}.get(arguments.scenario, 30)
-    harness.isolate()
-    path = harness.save(arguments.scenario, SCENARIOS[arguments.scenario](arguments))
-    print(path)
+        parser.error(f"unknown engine {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+    if os.geteuid() != 0:
+        parser.error("needs root: containers are made with the kernel's own calls (run it with sudo)")
+    inside = isolation.inner()
+    if inside is None:
+        status = isolation.run_inner(sys.argv[1:], arguments.work)
+        # into the documents only what is whole: every scenario, every engine, all rounds
+        whole = arguments.scenario == "all" and not arguments.quick and not arguments.engine
+        return status or (_report(True) if whole else 0)
+    isolation.raise_loopback()
+    return _measure(arguments, *inside)
+
+
+def _parser() -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    scenarios = "\n".join(f"  {purpose}" for purpose in PURPOSE.values())
+    engines = "\n".join(f"  {name.ljust(20)}{engine.what}" for name, engine in ENGINES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benches",
+        description=__doc__,
+        formatter_class=form,
+        epilog=f"scenarios:\n{scenarios}\n\nengines:\n{engines}",
+    )
+    add = parser.add_argument
+    add("scenario", choices=[*SCENARIOS, "all", "report"], metavar="SCENARIO")
+    add("--engine", type=lambda text: tuple(text.split(",")), default=(), metavar="NAME,...")
+    add("--quick", action="store_true", help="a few rounds: whether it works, not how fast")
+    add("--rounds", type=int, default=0, help="measurements per engine after the warm-up")
+    add("--count", type=int, default=0, help="density: number of containers (100)")
+    add("--scale", type=float, default=0.0, help="unpack, pull: size of the images (1 is 0.8 to 1.1 GB)")
+    add("--seed", type=int, default=1, help="of the order of the engines in each round")
+    add("--work", metavar="DIR", help="keep all state below DIR, not on a tmpfs: the disk is measured too")
+    add("--readme", action="store_true", help="report: into README.md and docs/")
+    return parser
+
+
+def _measure(arguments: argparse.Namespace, tag: str, work: Path) -> int:
+    """The exit status is 1 when something failed; what is left out is no failure."""
+    from tests.images.builder import busybox_tree
+
+    names = list(SCENARIOS) if arguments.scenario == "all" else [arguments.scenario]
+    settings = Settings(
+        engines=arguments.engine,
+        quick=arguments.quick,
+        rounds=arguments.rounds,
+        count=arguments.count,
+        scale=arguments.scale or (0.5 if arguments.scenario == "all" else 1.0),
+        seed=arguments.seed,
+    )
+    rootfs = work / "rootfs"
+    rootfs.mkdir()
+    busybox_tree(rootfs)
+    for name in ("resolv.conf", "hostname", "hosts"):
+        (rootfs / "etc" / name).touch()  # mounted over: the first engine is not to make them for the others
+    place = Place(tag, work, rootfs)
+    failed = False
+    for name in names:
+        begin = time.monotonic()
+        bench = Bench(settings, place)
+        facts = machine.facts(work)
+        _warn(facts)
+        try:
+            cases = SCENARIOS[name](bench)
+        except Unavailable as error:
+            print(f"left out: {name}: {error}", file=sys.stderr)
+            continue
+        result = results.Result.of(name, facts, bench, cases)
+        path = results.save(result)
+        print(markdown.scenario(result))
+        print(f"{path} ({time.monotonic() - begin:.0f} s)", flush=True)
+        failed = failed or bool(bench.failures) or not cases
+    return 1 if failed else 0
+
+
+def _warn(facts: dict[str, object]) -> None:
+    pyd = facts["pyd"]
+    assert isinstance(pyd, dict)
+    if pyd.get("build") == "development":
+        print(f"warning: {pyd['runtime']} is a development build: pip install .", file=sys.stderr)
+    load = facts["load"]
+    assert isinstance(load, float)
+    if load > 1:
+        print(f"warning: the load average is {load:.1f}: figures of a busy machine", file=sys.stderr)
+
+
+def _report(into_documents: bool) -> int:
+    found = results.newest()
+    if not found:
+        print("no results yet: python -m benches all", file=sys.stderr)
+        return 1
+    if into_documents:
+        for path in documents.write(found):
+            print(path)
+    else:
+        print(markdown.whole(found))
     return 0
 
 

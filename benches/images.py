@@ -1,11 +1,16 @@
-"""The three images of the pull scenario, made of deterministic files and served from a registry on
-loopback.
-"""
+"""The images that scenarios load and pull: deterministic files, made once and kept in the user's cache."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
+import json
+import os
 import random
-from collections.abc import Iterator
+import shutil
+import tarfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +18,8 @@ from tempfile import TemporaryDirectory
 from tests.images.builder import cache_root
 from tests.images.layers import Layer, LayerWriter, write_layout
 from tests.support.registry import Registry
+
+from benches.programs import Unavailable, find
 
 # case: layers, entries in all, MB in all (at scale 1)
 CASES = {
@@ -39,7 +46,12 @@ def _layer(path: Path, number: int, entries: int, size: int) -> Layer:
     return writer.finish()
 
 
+def title(case: str, scale: float) -> str:
+    return case if scale == 1 else f"{case}, times {scale:g}"
+
+
 def layout(case: str, scale: float) -> Path:
+    """The OCI layout of an image."""
     count, entries, megabytes = CASES[case]
     place = cache_root() / f"bench-{count}-{entries}-{megabytes}-{scale:g}"
     if not place.exists():
@@ -59,9 +71,25 @@ def layout(case: str, scale: float) -> Path:
     return place
 
 
+def blobs(layout: Path) -> list[Path]:
+    """The compressed layers of a layout's image, lowest first."""
+    index = json.loads((layout / "index.json").read_text())
+    manifest = json.loads(_blob(layout, index["manifests"][0]["digest"]).read_text())
+    return [_blob(layout, layer["digest"]) for layer in manifest["layers"]]
+
+
+def _blob(layout: Path, digest: str) -> Path:
+    return layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
 @contextmanager
-def served_images(scale: float) -> Iterator[dict[str, str]]:
+def served(scale: float) -> Iterator[dict[str, str]]:
     """case -> reference; the registry lives as long as the context."""
+    try:
+        find("docker-registry")
+        find("skopeo")
+    except Unavailable as error:
+        raise Unavailable(f"{error}: sh tests/setup.sh") from None
     with TemporaryDirectory(prefix="pyd-bench-registry-") as directory:
         registry = Registry(Path(directory) / "registry")
         try:
@@ -71,3 +99,51 @@ def served_images(scale: float) -> Iterator[dict[str, str]]:
             }
         finally:
             registry.stop()
+
+
+def docker_archive(case: str, scale: float, place: Path) -> Path:
+    """A layout's image as `docker save` writes it: plain layer tars, which every engine can load."""
+    layers = []
+    for number, blob in enumerate(blobs(layout(case, scale))):
+        path = place.with_suffix(f".{number}")
+        with gzip.open(blob) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        layers.append(path)
+    return _write_archive(place, layers, "bench:latest")
+
+
+def busybox_archive(rootfs: Path, place: Path, name: str) -> Path:
+    layer = place.with_suffix(".layer")
+    with tarfile.open(layer, "w") as tar:
+        tar.add(rootfs, ".")
+    return _write_archive(place, [layer], name)
+
+
+def _write_archive(place: Path, layers: Sequence[Path], name: str) -> Path:
+    """The layer files are used up."""
+    digests = []
+    for layer in layers:
+        with layer.open("rb") as source:
+            digests.append(hashlib.file_digest(source, "sha256").hexdigest())
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    config = {
+        "architecture": machine,
+        "os": "linux",
+        "config": {"Cmd": ["true"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+    }
+    manifest = {
+        "Config": "config.json",
+        "RepoTags": [name],
+        "Layers": [f"{digest}/layer.tar" for digest in digests],
+    }
+    with tarfile.open(place, "w") as tar:
+        for digest, layer in zip(digests, layers, strict=True):
+            tar.add(layer, f"{digest}/layer.tar")
+            layer.unlink()
+        for path, content in (("config.json", config), ("manifest.json", [manifest])):
+            data = json.dumps(content).encode()
+            member = tarfile.TarInfo(path)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return place

@@ -1,0 +1,123 @@
+"""What every engine is told to do. A scenario asks for what an engine `can`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from benches.spawner import Lane, Timing
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run keeps everything: `tag` names its cgroups, `work` is a directory, `rootfs` a busybox
+    tree.
+    """
+
+    tag: str
+    work: Path
+    rootfs: Path
+
+
+class Engine:
+    """One engine with a state of its own, until `close`."""
+
+    name: ClassVar[str] = ""
+    """What --engine takes."""
+    level: ClassVar[str] = ""
+    """runtime, command or library: like is compared with like."""
+    what: ClassVar[str] = ""
+    """One line for the tables: what exactly is measured."""
+    can: ClassVar[frozenset[str]] = frozenset()
+    programs: ClassVar[tuple[str, ...]] = ()
+    """Peers whose versions belong to the result."""
+    unmount: ClassVar[tuple[str, ...]] = ()
+    """Not mounted where its commands run."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.work = place.work / self.name
+        self.work.mkdir(parents=True)
+        self.environment = dict(os.environ)
+        self._numbers = 0
+        self._lanes = 0
+        try:
+            self.prepare()
+            self.main = self.lane()
+        except BaseException:
+            self.stop()
+            raise
+
+    def prepare(self) -> None:
+        """Finds its programs (Unavailable if it cannot), starts its daemons, gives it the busybox image."""
+
+    def stop(self) -> None:
+        """Ends what `prepare` started."""
+
+    def close(self) -> None:
+        self.main.close()
+        self.stop()
+
+    def lane(self) -> Lane:
+        """One more process that runs this engine's commands, for several at once."""
+        self._lanes += 1
+        return Lane.spawner(self.environment, self.work / f"output-{self._lanes}", self.unmount)
+
+    def unique(self) -> str:
+        self._numbers += 1
+        return f"bench-{self._numbers}"
+
+    # What scenarios call. `start_command` prepares one start (outside of what is timed) and gives its
+    # command.
+    def start_command(self) -> list[str]:
+        """Life of `true`: a container is created, run, waited for and removed."""
+        raise NotImplementedError
+
+    def started(self) -> None:
+        """After starts have ended: drops what `start_command` prepared."""
+
+    def start(self) -> Timing:
+        try:
+            return self.main.run(self.start_command())
+        finally:
+            self.started()
+
+    def split(self) -> dict[str, Timing]:
+        """The same life in three commands: create, start, delete."""
+        raise NotImplementedError
+
+    def sleeper(self) -> tuple[str, Timing]:
+        """Starts a container that sleeps, detached; its name."""
+        raise NotImplementedError
+
+    def execute(self, name: str) -> Timing:
+        """`true` in a running container."""
+        raise NotImplementedError
+
+    def remove(self, names: Sequence[str]) -> float:
+        """Kills and removes containers; seconds."""
+        raise NotImplementedError
+
+    def load(self, archive: Path) -> Timing:
+        """An image from a docker-archive."""
+        raise NotImplementedError
+
+    def pull(self, reference: str) -> Timing:
+        """An image from a registry, verified and unpacked."""
+        raise NotImplementedError
+
+    def remove_image(self, reference: str) -> None:
+        raise NotImplementedError
+
+
+def wait_for(ready: Callable[[], bool], seconds: float = 30) -> bool:
+    until = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

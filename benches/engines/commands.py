@@ -1,0 +1,142 @@
+"""Engines whose command line is Docker's: pyd, podman, docker. Whole commands, as a user types them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benches.engines.base import Engine, wait_for
+from benches.engines.runtimes import Crun, pyd_runtime
+from benches.programs import Unavailable, find
+from benches.spawner import Timing
+
+
+class CommandLine(Engine):
+    level = "command"
+    can = frozenset({"start", "exec", "parallel", "density", "memory", "load", "pull"})
+    base: tuple[str, ...] = ()
+    run_options: tuple[str, ...] = ("--network", "none")
+    force: tuple[str, ...] = ("rm", "-f")
+
+    def start_command(self) -> list[str]:
+        return [*self.base, "run", "--rm", *self.run_options, "busybox", "true"]
+
+    def sleeper(self) -> tuple[str, Timing]:
+        name = self.unique()
+        options = ["-d", "--name", name, *self.run_options]
+        return name, self.main.run([*self.base, "run", *options, "busybox", "sleep", "10000"])
+
+    def execute(self, name: str) -> Timing:
+        return self.main.run([*self.base, "exec", name, "true"])
+
+    def remove(self, names: Sequence[str]) -> float:
+        return self.main.run([*self.base, *self.force, *names]).seconds
+
+    def load(self, archive: Path) -> Timing:
+        return self.main.run([*self.base, "load", "-q", "-i", str(archive)])
+
+    def pull(self, reference: str) -> Timing:
+        return self.main.run([*self.base, "pull", "-q", reference])
+
+    def remove_image(self, reference: str) -> None:
+        self.main.run([*self.base, "rmi", "-f", reference])
+
+    def import_busybox(self) -> None:
+        with subprocess.Popen(
+            ["tar", "-C", str(self.place.rootfs), "-c", "."], stdout=subprocess.PIPE
+        ) as tar:
+            done = subprocess.run(
+                [*self.base, "import", "-", "busybox"],
+                stdin=tar.stdout,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode:
+            raise Unavailable(f"{self.name} import: {' '.join(done.stderr.split())[-300:]}")
+
+
+class Pyd(CommandLine):
+    name = "pyd"
+    what = "`pyd run --rm --network none`"
+
+    def prepare(self) -> None:
+        pyd_runtime()
+        script = Path(sys.executable).parent / "pyd"
+        self.base = (str(script),) if script.exists() else (sys.executable, "-m", "pyd.cli.main")
+        self.environment.update(
+            PYD_DATA_ROOT=str(self.work / "data"),
+            PYD_RUN_ROOT=str(self.work / "run"),
+            PYD_CGROUP_PARENT=f"/{self.place.tag}",
+        )
+        self.import_busybox()
+
+
+class Podman(CommandLine):
+    name = "podman"
+    what = "`podman run --rm --network none`, on crun"
+    programs = ("podman", "crun", "conmon")
+    # Its default of 1048576 open files is above the hard limit of a host without CAP_SYS_RESOURCE.
+    run_options: tuple[str, ...] = (
+        "--network",
+        "none",
+        "--ulimit",
+        "nofile=1024:1024",
+        "--ulimit",
+        "nproc=4096:4096",
+    )
+    # It asks politely first, and a sleeping PID 1 does not listen: no engine is to wait for that.
+    force: tuple[str, ...] = ("rm", "-f", "-t", "0")
+    unmount = Crun.unmount
+
+    def prepare(self) -> None:
+        self.run_options = (*self.run_options, "--cgroup-parent", f"/{self.place.tag}")
+        self.base = (
+            *(find("podman"), "--root", str(self.work / "root"), "--runroot", str(self.work / "run")),
+            *("--tmpdir", str(self.work / "tmp"), "--cgroup-manager", "cgroupfs", "--events-backend", "file"),
+        )
+        self.import_busybox()
+
+    def pull(self, reference: str) -> Timing:
+        return self.main.run([*self.base, "pull", "-q", "--tls-verify=false", reference])
+
+
+class Docker(CommandLine):
+    name = "docker"
+    what = "`docker run --rm --network none`, on a dockerd of its own"
+    programs = ("dockerd", "docker", "containerd", "runc")
+
+    def prepare(self) -> None:
+        daemon, client = find("dockerd"), find("docker")
+        socket = f"unix://{self.work}/docker.sock"
+        self.environment["DOCKER_HOST"] = socket
+        self.base = (client,)
+        places = ["--data-root", self.work / "data", "--exec-root", self.work / "exec"]
+        places += ["--pidfile", self.work / "pid", "-H", socket, "--cgroup-parent", f"/{self.place.tag}"]
+        self._log = self.work / "log"
+        with self._log.open("w") as log:
+            self._daemon = subprocess.Popen(
+                [daemon, *map(str, places), "--bridge", "none", "--iptables=false"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+            )
+        if not wait_for(self._answers):
+            raise Unavailable(f"dockerd does not answer: {self._log.read_text()[-300:]}")
+        self.import_busybox()
+
+    def _answers(self) -> bool:
+        if self._daemon.poll() is not None:
+            raise Unavailable(f"dockerd ended: {' '.join(self._log.read_text().split())[-300:]}")
+        done = subprocess.run([*self.base, "version"], env=self.environment, capture_output=True, check=False)
+        return done.returncode == 0
+
+    def stop(self) -> None:
+        daemon = getattr(self, "_daemon", None)
+        if daemon:
+            daemon.terminate()
+            daemon.wait()

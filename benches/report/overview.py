@@ -1,0 +1,122 @@
+"""The README's two tables: what is asked for most, an engine per column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benches.report.markdown import comparison, machine
+from benches.report.metrics import METRICS
+from benches.results import Result
+from benches.stats import Samples, summary
+
+
+@dataclass(frozen=True)
+class Row:
+    title: str
+    scenario: str
+    case: str
+    """Or the beginning of one: some carry a number."""
+    metric: str
+
+
+PICTURE = "docs/benchmarks.svg"
+ROWS = (
+    Row("`run` of `true`, until it is removed", "start", "hot", "seconds"),
+    Row("the same, after 150 ms of rest", "start", "cold", "seconds"),
+    Row("`create`, `start`, `delete`", "split", "hot", "seconds"),
+    Row("`exec` of `true`", "exec", "hot", "seconds"),
+    Row("the same, after 150 ms of rest", "exec", "cold", "seconds"),
+    Row("starts per second, one at a time", "parallel", "per second", "one"),
+    Row("starts per second, four at once", "parallel", "per second", "four"),
+    Row("start of each of many, detached", "density", "", "start_each"),
+    Row("memory of each, monitor", "density", "", "monitor_mib"),
+    Row("memory of each, monitor and kernel", "density", "", "memory_mib"),
+    Row("removal of all of them", "density", "", "remove_all"),
+    Row("`load`, {case}", "unpack", "5 layers", "seconds"),
+    Row("`load`, {case}", "unpack", "1 layer", "seconds"),
+    Row("`load`, {case}", "unpack", "40 layers", "seconds"),
+    Row("`pull`, {case}", "pull", "5 layers", "seconds"),
+    Row("`pull`, {case}", "pull", "1 layer", "seconds"),
+    Row("`pull`, {case}", "pull", "40 layers", "seconds"),
+)
+RUNTIMES = ("floor", "pyd-runtime", "crun", "youki", "runc")
+COMMANDS = ("engine", "pyd", "podman", "docker", "ctr")
+CLAIMS = (
+    ("`pyd-runtime run`", "start", "hot", "pyd-runtime", ("floor", "crun", "runc")),
+    ("the same after a rest", "start", "cold", "pyd-runtime", ("floor", "crun", "runc")),
+    ("`pyd-runtime exec`", "exec", "hot", "pyd-runtime", ("crun", "runc")),
+    ("`pyd run --rm`", "start", "hot", "pyd", ("podman", "docker", "ctr")),
+    ("`pyd exec`", "exec", "hot", "pyd", ("podman", "docker", "ctr")),
+)
+
+
+def case_of(result: Result, beginning: str) -> tuple[str, Mapping[str, Mapping[str, Samples]]]:
+    for case, by_engine in result.cases.items():
+        if case.startswith(beginning):
+            return case, by_engine
+    return beginning, {}
+
+
+def tables(found: Mapping[str, Result]) -> str:
+    parts = [
+        f"![The same figures as bars]({PICTURE})",
+        table(found, RUNTIMES),
+        table(found, COMMANDS),
+        ratios(found),
+    ]
+    some = next(iter(found.values()))
+    versions = ", ".join(_version(line) for line in some.machine["versions"].values())
+    parts.append(f"{machine(some.machine)} Peers: {versions}.")
+    missing = {name: reason for result in found.values() for name, reason in result.left_out.items()}
+    if missing:
+        parts.append("Left out: " + "; ".join(f"{name} ({why})" for name, why in missing.items()) + ".")
+    failed = sum(len(result.failures) for result in found.values())
+    if failed:
+        parts.append(f"{failed} measurements failed; [docs/benchmarks.md](docs/benchmarks.md) names them.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _version(line: str) -> str:
+    """`crun version 1.8.1` and `Docker version 20.10.24+dfsg1, build x` without their last words."""
+    return line.partition(",")[0].replace(" version", "").replace("github.com/containerd/", "")
+
+
+def table(found: Mapping[str, Result], engines: Sequence[str]) -> str:
+    """Rows and columns without any figure are left out."""
+    filled = []
+    for row in ROWS:
+        if row.scenario not in found:
+            continue
+        case, by_engine = case_of(found[row.scenario], row.case)
+        cells = {name: _cell(row.metric, by_engine.get(name, {})) for name in engines}
+        if any(cells[name] for name in engines if name != "floor"):
+            filled.append((row.title.format(case=case), cells))
+    columns = [name for name in engines if any(cells[name] for _, cells in filled)]
+    if not columns:
+        return ""
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {title} | {' | '.join(cells[name] for name in columns)} |" for title, cells in filled]
+    return "\n".join(lines)
+
+
+def _cell(metric: str, metrics: Mapping[str, Samples]) -> str:
+    found = summary(metrics.get(metric, ()))
+    return METRICS[metric].text(found.median) if found else ""
+
+
+def ratios(found: Mapping[str, Result]) -> str:
+    """Medians over medians, with their intervals, as a list."""
+    lines = []
+    for title, scenario, case, subject, others in CLAIMS:
+        by_engine = found[scenario].cases.get(case, {}) if scenario in found else {}
+        if subject not in by_engine:
+            continue
+        parts = [
+            f"{comparison(by_engine[subject], by_engine[other], 'seconds')} {other}"
+            for other in others
+            if other in by_engine
+        ]
+        if parts:
+            lines.append(f"- {title}: {', '.join(parts)}")
+    return "\n".join(lines)

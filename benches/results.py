@@ -1,0 +1,51 @@
+"""Results on disk: one JSON document per scenario and run, with every sample, in benches/results/."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benches.bench import Bench, Cases
+from benches.programs import HERE
+
+RESULTS = Path(os.environ.get("PYD_BENCH_RESULTS") or HERE / "results")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one scenario found. Times are in seconds, memory in MiB."""
+
+    scenario: str
+    machine: dict[str, Any]
+    settings: dict[str, Any]
+    cases: Cases
+    left_out: dict[str, str]
+    """engine -> why."""
+    failures: list[dict[str, str]]
+    """Each with case, engine, message."""
+
+    @classmethod
+    def of(cls, scenario: str, machine: dict[str, Any], bench: Bench, cases: Cases) -> Result:
+        return cls(scenario, machine, asdict(bench.settings), cases, bench.left_out, bench.failures)
+
+
+def save(result: Result, directory: Path = RESULTS) -> Path:
+    directory.mkdir(exist_ok=True, parents=True)
+    path = directory / f"{result.scenario}-{time.strftime('%Y%m%dT%H%M%S')}.json"
+    text = json.dumps(asdict(result), indent=1, default=float)
+    path.write_text(text + "\n")
+    return path
+
+
+def newest(directory: Path = RESULTS) -> dict[str, Result]:
+    """scenario -> its last result."""
+    found: dict[str, Result] = {}
+    for path in sorted(directory.glob("*.json")):
+        document = json.loads(path.read_text())
+        if document.keys() == Result.__dataclass_fields__.keys():  # not one of an older form
+            found[document["scenario"]] = Result(**document)
+    return found

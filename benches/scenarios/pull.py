@@ -1,0 +1,27 @@
+"""pull: an image from a registry on loopback, every digest checked, unpacked."""
+
+from __future__ import annotations
+
+from benches.bench import Bench, Cases, Metrics
+from benches.engines import Engine
+from benches.images import served, title
+
+
+def measure(bench: Bench) -> Cases:
+    rounds = bench.settings.rounds_or(3, 1)
+    scale = 0.02 if bench.settings.quick else bench.settings.scale
+    results: Cases = {}
+    with bench.ready(bench.names("pull")) as engines:
+        if not engines:
+            return {}
+        with served(scale) as references:
+            for case, reference in references.items():
+
+                def pull(engine: Engine) -> Metrics:
+                    timing = engine.pull(reference)  # noqa: B023 used before the next image's turn
+                    engine.remove_image(reference)  # noqa: B023
+                    return {"seconds": timing.seconds, "cpu": timing.cpu}
+
+                name = title(case, scale)
+                results[name] = bench.interleave(name, engines, pull, rounds, warm_up=1)
+    return results
