@@ -77,6 +77,8 @@ class Runtime:
         spec["process"]["terminal"] = False
         spec["root"]["readonly"] = False
         spec["linux"]["cgroupsPath"] = f"{self.cgroup_parent}/{self.directory.name}-{name}"
+        if self.program[0] != RUNTIME:
+            spec["ociVersion"] = "1.0.2"  # "unknown version specified": Debian's crun knows no later one
         edit(spec)
         (bundle / "config.json").write_text(json.dumps(spec))
         self.made.append(name)
