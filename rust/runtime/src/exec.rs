@@ -1,7 +1,7 @@
 //! An additional process in a running container.
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -204,7 +204,10 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Makes the process; it is in the container's pid namespace from its first instruction.
+    /// Makes the process: in the container's pid namespace only with the container's root directory.
+    ///
+    /// Groups and namespaces are joined by a process in between that nobody in the container sees. Of one that was
+    /// there with the host's root, a container with CAP_SYS_PTRACE could open `/proc/PID/root`, dumpable or not.
     fn spawn(&self, parent: &Channel, child: &Channel) -> Result<Spawned> {
         let refused = |e: Errno| Error::os("exec", "clone3", e);
         let _hidden = Undumpable::new()?;
@@ -212,62 +215,25 @@ impl Entry<'_> {
             cgroup: self.cgroup.and_then(Cgroup::init_fd),
             ..Clone3::default()
         };
-        let pid_flag = CloneFlags::CLONE_NEWPID;
-        let rest = self.target.flags - pid_flag;
-        if !self.target.flags.contains(pid_flag) {
-            return self
-                .fork(&into, || {
-                    parent.close_copy();
-                    self.run(child, Some(rest))
-                })
-                .map_err(refused);
-        }
-        // The pid namespace of children can be changed and changed back: one fork less than a process in between.
-        let own = File::open("/proc/self/ns/pid").map_err(|e| {
-            Error::at(
-                "exec",
-                "open",
-                "/proc/self/ns/pid",
-                Errno::from_raw(e.raw_os_error().unwrap_or(0)),
-            )
-        })?;
-        match setns(&self.target.pidfd, pid_flag) {
-            Ok(()) => {
-                let spawned = self.fork(&into, || {
-                    parent.close_copy();
-                    self.run(child, Some(rest))
-                });
-                setns(&own, pid_flag).map_err(|e| Error::os("exec", "setns back", e))?;
-                spawned.map_err(refused)
+        let between = self.fork(&into, || {
+            parent.close_copy();
+            let entered = self.join().and_then(|()| self.enter(child));
+            let made = entered.and_then(|()| {
+                let sibling = Clone3 {
+                    sibling: true,
+                    ..Clone3::default()
+                };
+                sibling.spawn(|| self.run(child)).map_err(refused)
+            });
+            match made.and_then(|made| child.pid(made.pid.as_raw())) {
+                Ok(()) => 0,
+                Err(error) => {
+                    child.fail(&error);
+                    1
+                }
             }
-            // A user namespace has to be joined first, which we must not.
-            Err(Errno::EPERM) if rest.contains(CloneFlags::CLONE_NEWUSER) => {
-                let between = self.fork(&Clone3::default(), || {
-                    let sibling = Clone3 {
-                        sibling: true,
-                        ..into
-                    };
-                    let entered = self.join().and_then(|()| self.enter(self.target.flags));
-                    let made = entered.and_then(|()| {
-                        sibling
-                            .spawn(|| {
-                                parent.close_copy();
-                                self.run(child, None)
-                            })
-                            .map_err(refused)
-                    });
-                    match made.and_then(|made| child.pid(made.pid.as_raw())) {
-                        Ok(()) => 0,
-                        Err(error) => {
-                            child.fail(&error);
-                            1
-                        }
-                    }
-                });
-                adopt(parent, between.map_err(refused)?.pid)
-            }
-            Err(e) => Err(Error::os("exec", "setns(pid)", e)),
-        }
+        });
+        adopt(parent, between.map_err(refused)?.pid)
     }
 
     fn fork(&self, how: &Clone3<'_>, child: impl FnOnce() -> i32) -> nix::Result<Spawned> {
@@ -277,7 +243,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Child: into the container's groups, before anything of the container can use memory or time through it.
+    /// Into the container's groups, before anything of the container can use memory or time through it.
     fn join(&self) -> Result<()> {
         match self.cgroup {
             // Made by fork, so not in the group of version 2 either.
@@ -288,23 +254,39 @@ impl Entry<'_> {
         self.affinity.settle()
     }
 
-    fn enter(&self, flags: CloneFlags) -> Result<()> {
-        if flags.is_empty() {
-            return Ok(());
+    /// The process in between: into the container, with nothing of the host's.
+    fn enter(&self, channel: &Channel) -> Result<()> {
+        let os = |op: &'static str| move |e: Errno| Error::os("exec", op, e);
+        self.forget(channel).map_err(os("close_range"))?;
+        let flags = self.target.flags;
+        if !flags.is_empty() {
+            setns(&self.target.pidfd, flags).map_err(os("setns"))?;
         }
-        setns(&self.target.pidfd, flags).map_err(|e| Error::os("exec", "setns", e))?;
         if flags.contains(CloneFlags::CLONE_NEWUSER) {
             process::set_gid(0)
                 .and_then(|()| process::set_uid(0))
-                .map_err(|e| Error::os("exec", "setresuid", e))?;
+                .map_err(os("setresuid"))?;
+        }
+        if let Some(root) = &self.target.root {
+            fchdir(root)
+                .and_then(|()| chroot("."))
+                .map_err(os("chroot"))?;
         }
         Ok(())
     }
 
-    /// The child: everything up to its command. `flags`: the namespaces that it has yet to enter; `None` when its maker
-    /// was in all of them and in the groups.
-    fn run(&self, channel: &Channel, flags: Option<CloneFlags>) -> i32 {
-        let error = match self.prepare(channel, flags) {
+    /// Closes what the command will not have, above all directories and sockets of the host (CVE-2024-21626).
+    fn forget(&self, channel: &Channel) -> nix::Result<()> {
+        let target = [&self.target.pidfd].into_iter().chain(&self.target.root);
+        let kept = target.chain(self.stdio.iter().flatten());
+        let mut keep: Vec<RawFd> = kept.map(AsRawFd::as_raw_fd).collect();
+        keep.push(channel.as_raw_fd());
+        process::close_all_but(3 + self.launch.preserve_fds(), &keep)
+    }
+
+    /// The child: everything up to its command.
+    fn run(&self, channel: &Channel) -> i32 {
+        let error = match self.prepare(channel) {
             Ok(program) => self.launch.run(&program),
             Err(error) => error,
         };
@@ -312,21 +294,12 @@ impl Entry<'_> {
         i32::from(error.exit_code)
     }
 
-    fn prepare(&self, channel: &Channel, flags: Option<CloneFlags>) -> Result<String> {
+    fn prepare(&self, channel: &Channel) -> Result<String> {
         let os = |op: &'static str| move |e: Errno| Error::os("exec", op, e);
         process::reset_signals();
         self.launch.follow_parent()?;
-        if flags.is_some() {
-            self.join()?;
-        }
         // Its OOM score is set.
         channel.wait(Step::Start, &mut None)?;
-        self.enter(flags.unwrap_or(CloneFlags::empty()))?;
-        if let Some(root) = &self.target.root {
-            fchdir(root)
-                .and_then(|()| chroot("."))
-                .map_err(os("chroot"))?;
-        }
         setsid().map_err(os("setsid"))?;
         if !self.keep_keyring {
             new_keyring()?;
@@ -339,7 +312,7 @@ impl Entry<'_> {
         } else {
             terminal::replace_stdio(self.stdio)?;
         }
-        let program = self.launch.restrict(channel)?;
+        let program = self.launch.restrict(channel, None)?;
         channel.ready()?;
         Ok(program)
     }

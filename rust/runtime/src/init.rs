@@ -60,6 +60,8 @@ impl Init<'_> {
             // Nobody listens on the channel any more: `start` ran in another process.
             let _ = writeln!(std::io::stderr(), "{error}");
         }
+        // Its descriptors are closed already: closing the numbers again could only hit another's.
+        std::mem::forget(self);
         i32::from(error.exit_code)
     }
 
@@ -125,7 +127,7 @@ impl Init<'_> {
             self.take_stdio(None)?;
             rootfs::change_root(self.rootfs.path())?;
         }
-        let program = self.launch.restrict(self.channel)?;
+        let program = self.launch.restrict(self.channel, self.gate.as_ref())?;
         self.channel.ready()?;
         Ok(program)
     }

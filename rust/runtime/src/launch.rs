@@ -5,6 +5,7 @@
 //! without no_new_privs needs CAP_SYS_ADMIN, dropping the bounding set needs CAP_SETPCAP, the ids CAP_SETUID.
 
 use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::personality::{self, Persona};
@@ -75,16 +76,30 @@ impl<'a> Launch<'a> {
         })
     }
 
+    /// How many descriptors from 3 on the command inherits.
+    #[must_use]
+    pub fn preserve_fds(&self) -> u32 {
+        self.preserve_fds
+    }
+
     /// Who gets the listener of the filter, if it has one.
     #[must_use]
     pub fn listener(&self) -> Option<&Listener> {
         self.filter.as_ref().and_then(Filter::listener)
     }
 
-    /// Gives up everything that the process shall not have. Afterwards only [`Launch::run`] is left.
-    pub fn restrict(&self, channel: &Channel) -> Result<String> {
+    /// Gives up everything that the process shall not have. Afterwards only [`Launch::run`] is left, and of the
+    /// descriptors above stderr only those of the caller that the command inherits, the channel and `gate`.
+    pub fn restrict(&self, channel: &Channel, gate: Option<&OwnedFd>) -> Result<String> {
         let process = self.process;
         let os = |op: &'static str| move |e: Errno| Error::os("process", op, e);
+        // Not visible to an exec that comes before the start (CVE-2016-9962). Only now: the parent of a user namespace
+        // without privileges could not have written its maps.
+        prctl::set_dumpable(false).map_err(os("prctl(PR_SET_DUMPABLE)"))?;
+        // Before a path of the container is walked: /proc/self/fd/N is no way to the host (CVE-2024-21626).
+        let keep = gate.map(AsRawFd::as_raw_fd).into_iter();
+        let keep: Vec<RawFd> = keep.chain([channel.as_raw_fd()]).collect();
+        process::close_all_but(3 + self.preserve_fds, &keep).map_err(os("close_range"))?;
         rlimits::apply(process.rlimits().as_deref().unwrap_or(&[]), &mut |text| {
             channel.warn(text)
         })?;

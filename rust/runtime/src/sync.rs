@@ -4,7 +4,7 @@
 //! close-on-exec, the end of the stream tells the parent that `execve` has happened.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -70,11 +70,16 @@ pub fn channel() -> Result<(Channel, Channel)> {
     Ok((end(a), end(b)))
 }
 
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
 impl Channel {
     /// Child: closes its copy of the parent's end. With it open, a parent that was killed would never show as the
     /// end of the conversation, and a half-made container would wait for ever with the shim's lock in its hands.
     pub fn close_copy(&self) {
-        use std::os::fd::AsRawFd;
         // The child ends in execve or _exit, so this value is never dropped there and nothing is closed twice.
         let _ = nix::unistd::close(self.socket.as_raw_fd());
     }
@@ -201,7 +206,6 @@ impl Channel {
     }
 
     fn write(&self, packet: &[u8]) -> Result<()> {
-        use std::os::fd::AsRawFd;
         loop {
             match send(self.socket.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL) {
                 Ok(_) => return Ok(()),

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Pid;
 
 /// Flags of `clone(2)` that make a namespace; `CLONE_NEWTIME` is not among them (`unshare` only, for children).
@@ -110,8 +111,15 @@ pub fn fork_threaded(child: impl FnOnce() -> i32) -> nix::Result<Spawned> {
     })
 }
 
-/// Whether this process has one thread: the task directory has two links more than threads.
+/// Whether this process has one thread.
 #[must_use]
 pub fn single_threaded() -> bool {
-    fs::metadata("/proc/self/task").is_ok_and(|meta| meta.nlink() <= 3)
+    // Asked of the kernel and not of /proc, which is the container's once its mount namespace was joined: unshare(2)
+    // of threads does nothing for one thread and is refused to several.
+    match unshare(CloneFlags::CLONE_THREAD) {
+        Ok(()) => true,
+        Err(Errno::EINVAL) => false,
+        // The seccomp filter of an outer container. The task directory has two links more than threads.
+        Err(_) => fs::metadata("/proc/self/task").is_ok_and(|meta| meta.nlink() <= 3),
+    }
 }

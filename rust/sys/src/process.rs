@@ -1,7 +1,7 @@
 //! Properties of the calling process for which neither std nor nix has a safe call.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -19,6 +19,29 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
             libc::CLOSE_RANGE_CLOEXEC,
         )
     })?;
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on but those in `keep`.
+///
+/// For the child of a clone that ends in `execve` or `_exit`: whoever owned a descriptor in the parent has a copy here
+/// that must not be used, nor dropped, afterwards.
+pub fn close_all_but(first: u32, keep: &[RawFd]) -> nix::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|&fd| fd.try_into().ok()).collect();
+    keep.sort_unstable();
+    let mut next = first;
+    for fd in keep.into_iter().filter(|&fd| fd >= first) {
+        if fd > next {
+            close_range(next, fd - 1)?;
+        }
+        next = fd + 1;
+    }
+    close_range(next, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> nix::Result<()> {
+    // SAFETY: numbers only; the caller gives up every descriptor in the range (see `close_all_but`).
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
     Ok(())
 }
 
