@@ -108,6 +108,8 @@ def _warn(facts: dict[str, object]) -> None:
     assert isinstance(pyd, dict)
     if pyd.get("build") == "development":
         print(f"warning: {pyd['runtime']} is a development build: pip install .", file=sys.stderr)
+    if pyd.get("stale"):
+        print(f"warning: {pyd['runtime']} is older than this source tree: pip install .", file=sys.stderr)
     load = facts["load"]
     assert isinstance(load, float)
     if load > 1:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benches.engines import ENGINES, Engine, Place
+from benches.engines import ENGINES, SUBJECTS, Engine, Place
 from benches.programs import Unavailable
 from benches.spawner import Failed
 
@@ -70,6 +70,12 @@ class Bench:
             print(f"left out: {name}: {reason}", file=sys.stderr, flush=True)
             self.left_out[name] = reason
 
+    def _absent(self, name: str, reason: str) -> None:
+        """A peer may be absent; that pyd itself is, is a failure."""
+        self.leave_out(name, reason)
+        if name in SUBJECTS.values():
+            self.failures.append({"case": "preparation", "engine": name, "message": reason})
+
     @contextmanager
     def ready(self, names: Iterable[str]) -> Iterator[list[Engine]]:
         """The named engines with an empty state each; those that cannot take part are left out by name."""
@@ -77,10 +83,12 @@ class Bench:
         try:
             for name in names:
                 try:
-                    engines.append(ENGINES[name](self.place))
+                    engine = ENGINES[name](self.place)
+                    engines.append(engine)
+                    engine.start()  # whether it can run anything on this machine
                 except (Unavailable, Failed, OSError) as error:
-                    self.leave_out(name, str(error))
-            yield engines
+                    self._absent(name, str(error))
+            yield [engine for engine in engines if engine.name not in self.left_out]
         finally:
             for engine in engines:
                 engine.close()

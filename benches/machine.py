@@ -60,11 +60,28 @@ def pyd() -> dict[str, Any]:
         return found
     # the release profiles strip, development builds do not
     stripped = b".symtab" not in program.read_bytes()
-    return found | {"runtime": str(program), "bytes": program.stat().st_size, "build": _build(stripped)}
+    return found | {
+        "runtime": str(program),
+        "bytes": program.stat().st_size,
+        "build": "release" if stripped else "development",
+        "stale": stale(program),
+    }
 
 
-def _build(stripped: bool) -> str:
-    return "release" if stripped else "development"
+def stale(program: Path) -> bool:
+    """Whether what is measured is older than this source tree, so that the commit is not its own."""
+    last = _output(["git", "-C", str(HERE.parent), "log", "-1", "--format=%ct", "--", "rust", "Cargo.lock"])
+    if last and program.stat().st_mtime < int(last):
+        return True
+    source, installed = HERE.parent / "python" / "pyd", Path(program).parents[1]
+    if installed.name != "pyd" or not source.is_dir():
+        return False  # a runtime given by $PYD_RUNTIME
+    names = (path.relative_to(source) for path in source.rglob("*.py"))
+    return any(_bytes(source / name) != _bytes(installed / name) for name in names)
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
 
 def versions() -> dict[str, str]:

@@ -74,6 +74,12 @@ class Pyd(CommandLine):
         )
         self.import_busybox()
 
+    def remove_image(self, reference: str) -> None:
+        """It deletes in the background, which is not to fall into the time of the next engine."""
+        super().remove_image(reference)
+        trash = self.work / "data" / "trash"
+        wait_for(lambda: not trash.exists() or not any(trash.iterdir()))
+
 
 class Podman(CommandLine):
     name = "podman"

@@ -49,6 +49,8 @@ def machine(facts: Mapping[str, Any]) -> str:
     """One sentence on where the figures are from."""
     pyd = facts["pyd"]
     changed = " with changes" if pyd["changed"] else ""
+    if pyd.get("stale"):
+        changed = ", from an older build"
     words = [
         f"{facts['cores']} cores ({facts['processor']})",
         f"Linux {facts['kernel']}",

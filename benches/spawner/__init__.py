@@ -75,7 +75,8 @@ class Lane:
         try:
             return self.answer()
         except Failed as error:
-            raise Failed(f"{' '.join(command)}: {error}") from None
+            words = [os.path.basename(command[0]), "…", *command[-2:]]
+            raise Failed(f"{' '.join(words)}: {error}") from None
 
     def gone(self, pid: int) -> None:
         """Waits until a process that this one has adopted is gone."""

@@ -76,6 +76,17 @@ def test_what_is_not_installed_is_left_out_by_name(tmp_path: Path, monkeypatch: 
         assert engines == []
     assert run.left_out == {"runc": "runc is not installed", "bwrap": "bwrap is not installed"}
     assert list(tmp_path.iterdir()) == []
+    assert run.failures == []
+
+
+def test_that_pyd_itself_is_absent_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYD_RUNTIME", str(tmp_path / "nosuch"))
+    run = new_bench(tmp_path)
+    with run.ready(["pyd-runtime"]) as engines:
+        assert engines == []
+    (failure,) = run.failures
+    assert failure["engine"] == "pyd-runtime"
+    assert "No such file or directory" in failure["message"]
 
 
 def test_an_engine_that_cannot_do_a_scenario_is_left_out_by_name(tmp_path: Path) -> None:
