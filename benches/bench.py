@@ -85,7 +85,7 @@ class Bench:
                 try:
                     engine = ENGINES[name](self.place)
                     engines.append(engine)
-                    engine.start()  # whether it can run anything on this machine
+                    engine.probe()
                 except (Unavailable, Failed, OSError) as error:
                     self._absent(name, str(error))
             yield [engine for engine in engines if engine.name not in self.left_out]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from benches.engines.base import Engine, Place
 from benches.engines.commands import Docker, Podman, Pyd
 from benches.engines.containerd import Ctr
-from benches.engines.floor import Floor, FloorOverlay, FloorParked, FloorV2
+from benches.engines.floor import Floor, FloorOverlay, FloorParked, FloorPull, FloorV2
 from benches.engines.library import Library, LibraryProcess
 from benches.engines.runtimes import Bwrap, Crun, Nsenter, PydRuntime, PydRuntimeFilter, Runc, Youki
 from benches.programs import Unavailable
 
 _ORDER: tuple[type[Engine], ...] = (
     *(Floor, FloorV2, Bwrap, Nsenter, PydRuntime, PydRuntimeFilter, Crun, Youki, Runc),
-    *(FloorOverlay, Pyd, Podman, Docker, Ctr),
+    *(FloorOverlay, FloorPull, Pyd, Podman, Docker, Ctr),
     *(FloorParked, Library, LibraryProcess),
 )
 ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in _ORDER}

@@ -71,6 +71,10 @@ class Engine:
         self._numbers += 1
         return f"bench-{self._numbers}"
 
+    def probe(self) -> None:
+        """Raises Failed when this machine cannot run it."""
+        self.start()
+
     # What scenarios call. `start_command` prepares one start (outside of what is timed) and gives its
     # command.
     def start_command(self) -> list[str]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from benches.engines.base import Engine
 from benches.engines.runtimes import SPEC, UNIFIED
 from benches.programs import Unavailable, compiled
 from benches.spawner import Failed, Timing
 
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 SOURCES = ["floor/start.c", "floor/cgroups.c", "floor/mounts.c", "floor/seal.c"]
 
 
@@ -116,6 +121,47 @@ class FloorParked(Floor):
             server.stdin.close()
             server.wait()
             server.stdout.close()
+
+
+class FloorPull(Engine):
+    """It is told what the manifest says, so it makes one request less than the others."""
+
+    name = "floor-pull"
+    level = "command"
+    what = "fetching, checking, inflating (ISA-L) and unpacking the layers, in C"
+    can = frozenset({"pull"})
+
+    def prepare(self) -> None:
+        self._program = compiled("pull", ["floor/pull.c"], ("isal", "crypto", "pthread"), static=False)
+
+    def probe(self) -> None:
+        """It compiled; without a registry there is nothing to try."""
+
+    def pull(self, reference: str) -> Timing:
+        host, _, rest = reference.partition("/")
+        name, tag = rest.split(":")
+        manifest = _document(host, f"/v2/{name}/manifests/{tag}")
+        config = _document(host, f"/v2/{name}/blobs/{manifest['config']['digest']}")
+        words = [self._program, str(self.work / "image"), host.rpartition(":")[2], str(os.cpu_count())]
+        for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
+            words += [f"/v2/{name}/blobs/{layer['digest']}", diff_id.removeprefix("sha256:")]
+        return self.main.run(words)
+
+    def remove_image(self, reference: str) -> None:
+        shutil.rmtree(self.work / "image")
+
+
+def _document(host: str, path: str) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(host)
+    try:
+        connection.request("GET", path, headers={"Accept": MANIFEST})
+        response = connection.getresponse()
+        if response.status != 200:
+            raise Failed(f"GET {path}: {response.status}")
+        document: dict[str, Any] = json.load(response)
+        return document
+    finally:
+        connection.close()
 
 
 def filter_rules() -> str:

@@ -197,11 +197,12 @@ class Nsenter(Engine):
         self._sleepers[child] = parent
         return child, Timing(begin, time.monotonic_ns(), 0, 0)
 
-    def start(self) -> Timing:
-        name, timing = self.sleeper()
-        self.execute(name)
-        self.remove([name])
-        return timing
+    def probe(self) -> None:
+        name, _ = self.sleeper()
+        try:
+            self.execute(name)
+        finally:
+            self.remove([name])
 
     def execute(self, name: str) -> Timing:
         return self.main.run([self._program, "-t", name, "-m", "-u", "-i", "-n", "-p", "-r", "/bin/true"])

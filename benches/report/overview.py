@@ -41,7 +41,12 @@ ROWS = (
     Row("`pull`, {case}", "pull", "40 layers", "seconds"),
 )
 RUNTIMES = ("floor", "pyd-runtime", "crun", "youki", "runc")
-COMMANDS = ("engine", "pyd", "podman", "docker", "ctr")
+COMMANDS = ("floor", "engine", "pyd", "podman", "docker", "ctr")
+FLOORS = {
+    RUNTIMES: {"exec": "nsenter"},
+    COMMANDS: {"start": "floor-overlay", "parallel": "floor-overlay", "pull": "floor-pull"},
+}
+"""Which engine is the floor of a scenario, where it is not the one of that name."""
 CLAIMS = (
     ("`pyd-runtime run`", "start", "hot", "pyd-runtime", ("floor", "crun", "runc")),
     ("the same after a rest", "start", "cold", "pyd-runtime", ("floor", "crun", "runc")),
@@ -49,6 +54,11 @@ CLAIMS = (
     ("`pyd run --rm`", "start", "hot", "pyd", ("podman", "docker", "ctr")),
     ("`pyd exec`", "exec", "hot", "pyd", ("podman", "docker", "ctr")),
 )
+
+
+def engine_of(column: str, columns: Sequence[str], scenario: str) -> str:
+    """The engine whose figures stand in a column."""
+    return FLOORS.get(tuple(columns), {}).get(scenario, column) if column == "floor" else column
 
 
 def case_of(result: Result, beginning: str) -> tuple[str, Mapping[str, Mapping[str, Samples]]]:
@@ -89,7 +99,10 @@ def table(found: Mapping[str, Result], engines: Sequence[str]) -> str:
         if row.scenario not in found:
             continue
         case, by_engine = case_of(found[row.scenario], row.case)
-        cells = {name: _cell(row.metric, by_engine.get(name, {})) for name in engines}
+        cells = {
+            name: _cell(row.metric, by_engine.get(engine_of(name, engines, row.scenario), {}))
+            for name in engines
+        }
         if any(cells[name] for name in engines if name != "floor"):
             filled.append((row.title.format(case=case), cells))
     columns = [name for name in engines if any(cells[name] for _, cells in filled)]
