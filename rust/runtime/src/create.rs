@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use pyd_sys::clone::Spawned;
 use pyd_sys::{fdpass, pidfd};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Unit};
 use crate::devices::{Devices, with_default_rules};
 use crate::error::{Error, Result};
 use crate::init::Init;
@@ -52,6 +52,8 @@ pub struct CreateOptions<'a> {
     pub die_with_parent: bool,
     /// Move the root over `/` and chroot, where pivot_root is impossible (the host's root is an initramfs).
     pub no_pivot: bool,
+    /// The unit that systemd is to make for the container's groups; `None`: they are made here, at the spec's path.
+    pub unit: Option<Unit>,
     /// Keep the caller's session keyring instead of a new one, which has nothing of the caller's in it.
     pub keep_keyring: bool,
     /// See [`OnNamespaces`].
@@ -117,7 +119,11 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         channel: &child,
     };
     let listener = init.launch.listener().cloned();
-    let cgroup = Cgroup::create(&cgroup_path(spec, &options.id), resources(spec).as_ref())?;
+    let resources = resources(spec);
+    let cgroup = match options.unit {
+        None => Cgroup::create(&cgroup_path(spec, &options.id), resources.as_ref())?,
+        Some(unit) => Cgroup::planned(unit)?,
+    };
     let intel_rdt = match intel_rdt::prepare(spec, &options.id) {
         Ok(class) => class,
         Err(error) => {
@@ -165,6 +171,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         procfs: &procfs,
         namespaces: &namespaces,
         listener,
+        resources,
     };
     match bring_up.run(&mut created, options.on_namespaces, options.console_socket) {
         Ok(()) => Ok(created),
@@ -184,6 +191,7 @@ struct Parent<'a> {
     procfs: &'a Procfs,
     namespaces: &'a Namespaces,
     listener: Option<Listener>,
+    resources: Option<LinuxResources>,
 }
 
 impl Parent<'_> {
@@ -246,6 +254,13 @@ impl Parent<'_> {
                 .unwrap_or(&[]);
             idmap::write(self.procfs, created.pid, uids, gids)?;
             created.channel.allow(Step::Mapped)?;
+        }
+        if created.cgroup.unit().is_some() {
+            let annotations = self.spec.annotations().clone().unwrap_or_default();
+            let (pid, limits) = (created.pid.as_raw(), self.resources.as_ref());
+            let cgroup = &mut created.cgroup;
+            cgroup.start_unit(pid, self.id, &annotations, limits)?;
+            created.channel.allow(Step::Grouped)?;
         }
         if let Some(class) = &created.intel_rdt {
             class.add(created.pid)?;
@@ -341,16 +356,21 @@ pub(crate) fn set_oom_score(procfs: &Procfs, pid: Pid, score: i32) -> Result<Opt
     }
 }
 
-/// Path of the container's group; `slice:prefix:name` is what systemd-minded callers send.
+/// `linux.cgroupsPath`; empty where there is none.
 #[must_use]
-pub fn cgroup_path(spec: &Spec, id: &str) -> String {
+pub fn cgroups_path(spec: &Spec) -> String {
     let path = spec
         .linux()
         .as_ref()
         .and_then(|linux| linux.cgroups_path().as_ref());
-    let path = path
-        .map(|path| path.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    path.map(|path| path.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Path of the container's group; `slice:prefix:name` is what systemd-minded callers send.
+#[must_use]
+pub fn cgroup_path(spec: &Spec, id: &str) -> String {
+    let path = cgroups_path(spec);
     if path.is_empty() {
         return format!("/{id}");
     }

@@ -69,12 +69,15 @@ impl Init<'_> {
     fn prepare(&mut self, cgroup: &Cgroup) -> Result<String> {
         process::reset_signals();
         self.launch.follow_parent()?;
+        let mut done = None;
         // Before it uses memory or time that the groups should count.
-        cgroup.join_v1()?;
+        match cgroup.unit() {
+            Some(_) => self.channel.wait(Step::Grouped, &mut done)?,
+            None => cgroup.join_v1()?,
+        }
         if hooks::run_before_start(self.spec) {
             self.channel.joined()?;
         }
-        let mut done = None;
         let os = |op: &'static str| move |e: Errno| Error::os("namespaces", op, e);
         let owns = |kind| self.namespaces.has(kind);
         if !owns(LinuxNamespaceType::Pid) {

@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Unit};
 use crate::error::{Error, Result};
 use crate::spec::{self, Spec};
 
@@ -29,6 +29,9 @@ pub struct Record {
     /// RFC 3339.
     pub created: String,
     pub cgroup: String,
+    /// The unit of systemd's that the groups belong to (`--systemd-cgroup`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     /// Whether it keeps its maker's session keyring (`--no-new-keyring`); an exec does as well.
     #[serde(default)]
     pub keep_keyring: bool,

@@ -26,10 +26,12 @@ pub struct Channel {
 pub enum Step {
     /// The user namespace has its id maps.
     Mapped = 1,
+    /// systemd has made the unit, with the child in it.
+    Grouped = 2,
     /// Hooks have run and the network is there.
-    Prepared = 2,
+    Prepared = 3,
     /// The command may start.
-    Start = 3,
+    Start = 4,
 }
 
 /// What the child tells the parent.
@@ -102,7 +104,8 @@ impl Channel {
                     ));
                 }
                 (_, 1) => Some(Step::Mapped),
-                (_, 2) => Some(Step::Prepared),
+                (_, 2) => Some(Step::Grouped),
+                (_, 3) => Some(Step::Prepared),
                 _ => Some(Step::Start),
             };
         }

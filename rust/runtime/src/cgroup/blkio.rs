@@ -129,7 +129,7 @@ fn weight_file<'a>(dir: &Dir, names: &[&'a str]) -> Result<&'a str> {
 }
 
 /// v1 and the spec: 10 to 1000; `io.weight`: 1 to 10000.
-fn io_weight(weight: u16) -> u64 {
+pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + (u64::from(weight).max(10) - 10) * 9999 / 990
 }
 

@@ -183,18 +183,22 @@ impl Exception {
     /// As v1 writes it: `c 1:3 rwm`.
     fn text(&self) -> String {
         let number = |n: Option<u32>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
-        let mut text = format!(
-            "{} {}:{} ",
+        format!(
+            "{} {}:{} {}",
             if self.block { 'b' } else { 'c' },
             number(self.major),
-            number(self.minor)
-        );
-        for (bit, letter) in [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')] {
-            if self.access & bit != 0 {
-                text.push(letter);
-            }
-        }
-        text
+            number(self.minor),
+            self.letters()
+        )
+    }
+
+    /// `rwm`, or a part of it.
+    pub(crate) fn letters(&self) -> String {
+        let all = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        all.iter()
+            .filter(|(bit, _)| self.access & bit != 0)
+            .map(|(_, letter)| letter)
+            .collect()
     }
 }
 
@@ -295,7 +299,7 @@ fn attach(group: BorrowedFd<'_>, policy: &Policy) -> Result<()> {
 }
 
 /// The initial user namespace maps every id to itself, in one line.
-fn in_user_namespace() -> bool {
+pub(crate) fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
 }

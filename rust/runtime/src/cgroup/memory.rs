@@ -121,7 +121,7 @@ fn apply_v2(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
 }
 
 /// v1 and the spec count memory plus swap, v2 counts swap alone (runtime-spec config-linux.md, "Memory").
-fn swap_v2(limit: Option<i64>, both: Option<i64>) -> Result<Option<i64>> {
+pub(crate) fn swap_v2(limit: Option<i64>, both: Option<i64>) -> Result<Option<i64>> {
     match (limit, both) {
         (Some(-1), None) => Ok(Some(-1)),
         (_, None) => Ok(None),

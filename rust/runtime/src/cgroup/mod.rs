@@ -24,9 +24,11 @@ mod pids;
 mod place;
 mod rdma;
 mod stats;
+mod systemd;
 mod unified;
 mod v2;
 
+use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -38,10 +40,11 @@ pub use cpu::weight_of_shares;
 pub use info::{Info, info};
 pub use layout::{Hierarchy, Layout, Mode};
 pub use stats::{Blkio, BlkioEntry, Cpu, CpuUsage, Memory, Pids, Stats, Throttling};
+pub use systemd::Unit;
 
 use self::devices::Group;
 use self::directory::Dir;
-use self::place::{Places, V1};
+use self::place::{Places, V1, V2};
 use crate::error::{Error, Result, describe};
 
 /// The directories of one container in every mounted hierarchy.
@@ -52,6 +55,8 @@ pub struct Cgroup {
     layout: Layout,
     /// See [`Dir::open_tasks`]; of each v1 directory, in the order of `places.v1`.
     join: Vec<OwnedFd>,
+    /// Where systemd makes the groups.
+    unit: Option<Unit>,
 }
 
 impl Cgroup {
@@ -66,6 +71,7 @@ impl Cgroup {
             places: Places::default(),
             layout: Layout::default(),
             join: Vec::new(),
+            unit: None,
         };
         let made = group
             .make(layout, path, resources)
@@ -103,7 +109,72 @@ impl Cgroup {
             places,
             layout: Layout::default(),
             join,
+            unit: None,
         })
+    }
+
+    /// The groups of a unit that systemd is going to make, once there is a process to be in it: see
+    /// [`Self::start_unit`]. Until then nothing exists but [`Self::layout`].
+    pub fn planned(unit: Unit) -> Result<Cgroup> {
+        let mut layout = Layout::detect()?;
+        for hierarchy in layout.v1.iter_mut().chain(&mut layout.v2) {
+            hierarchy.own.clone_from(&unit.path);
+        }
+        Ok(Cgroup {
+            places: Places::default(),
+            layout,
+            join: Vec::new(),
+            unit: Some(unit),
+        })
+    }
+
+    /// Has systemd make the unit around `pid`, moves it into the groups that systemd does not know, sets the limits.
+    /// On an error [`Self::remove`] takes back what was made.
+    pub fn start_unit(
+        &mut self,
+        pid: i32,
+        id: &str,
+        annotations: &HashMap<String, String>,
+        resources: Option<&LinuxResources>,
+    ) -> Result<()> {
+        let Some(unit) = &self.unit else {
+            return Ok(());
+        };
+        unit.start(pid, id, annotations, resources, self.layout.v1.is_empty())?;
+        let path = unit.path.clone();
+        for hierarchy in self.layout.v1.clone() {
+            match open_or_make_v1(&hierarchy, &path) {
+                Ok(dir) => self.places.v1.push(V1 {
+                    controllers: hierarchy.controllers.clone(),
+                    dir,
+                }),
+                Err(errno) => {
+                    self.skip_or_fail(&hierarchy.controllers, &hierarchy, &path, errno)?;
+                }
+            }
+        }
+        if let Some(hierarchy) = self.layout.v2.clone() {
+            match open_or_make_v2(&hierarchy, &path) {
+                Ok(group) => self.places.v2 = Some(group),
+                Err(errno) => {
+                    self.skip_or_fail(&hierarchy.controllers, &hierarchy, &path, errno)?;
+                }
+            }
+        }
+        self.add(pid)?;
+        resources.map_or(Ok(()), |wanted| self.limit(wanted, Group::New))
+    }
+
+    /// See [`Self::planned`].
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
+    }
+
+    /// Says that systemd has made this group.
+    #[must_use]
+    pub fn of_unit(mut self, unit: Option<Unit>) -> Cgroup {
+        self.unit = unit;
+        self
     }
 
     fn make(
@@ -249,7 +320,26 @@ impl Cgroup {
 
     /// Changes the limits that are given, leaves the others.
     pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+        if let Some(unit) = &self.unit {
+            self.update_unit(unit, resources)?;
+        }
         self.limit(resources, Group::Running)
+    }
+
+    /// On v1 systemd denies every device for a moment when it sets device rules: nobody may run meanwhile.
+    fn update_unit(&self, unit: &Unit, resources: &LinuxResources) -> Result<()> {
+        let v2 = self.places.v1.is_empty();
+        let rules = resources
+            .devices()
+            .as_ref()
+            .is_some_and(|rules| !rules.is_empty());
+        if v2 || !rules || self.is_frozen() {
+            return unit.update(resources, v2);
+        }
+        self.freeze()?;
+        let updated = unit.update(resources, v2);
+        self.thaw()?;
+        updated
     }
 
     /// Stops every process; returns when they stand still.
@@ -310,9 +400,11 @@ impl Cgroup {
     ///
     /// Goes on after a failure and gives the first one.
     pub fn remove(&self) -> Result<()> {
+        let stopped = self.unit.as_ref().map_or(Ok(()), Unit::stop);
+        // What systemd does not know, or leaves behind (groups below the unit, before version 240).
         let removed = self.remove_leaf();
         self.remove_parent();
-        removed
+        stopped.and(removed)
     }
 
     /// [`Self::remove`] without the parents. Making them again costs the next start more than a third of its time in
@@ -365,6 +457,22 @@ fn make_v1(hierarchy: &Hierarchy, path: &str) -> nix::Result<(Dir, OwnedFd)> {
             Err(errno)
         }
     }
+}
+
+/// systemd has made some of the directories and put the process there.
+fn open_or_make_v1(hierarchy: &Hierarchy, path: &str) -> nix::Result<Dir> {
+    match make_v1(hierarchy, path) {
+        Ok((dir, _)) => Ok(dir),
+        Err(Errno::EBUSY) => Dir::open(hierarchy, path)?.ok_or(Errno::ENOENT),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn open_or_make_v2(hierarchy: &Hierarchy, path: &str) -> nix::Result<V2> {
+    if let Some(group) = v2::open(hierarchy, path)? {
+        return Ok(group);
+    }
+    v2::create(hierarchy, path, Vec::new()).map(|(group, _)| group)
 }
 
 fn join_error(label: &str, errno: Errno) -> Error {

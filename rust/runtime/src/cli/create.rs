@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Args, Flag, switch, value};
 use super::{Command, Context, warn, write_pid_file};
-use crate::create::{CreateOptions, Created, cgroup_path, create};
+use crate::cgroup::Unit;
+use crate::create::{CreateOptions, Created, cgroup_path, cgroups_path, create};
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::shim::clock;
@@ -67,22 +68,17 @@ pub fn make(context: &Context, args: &Args, gated: bool) -> Result<Made> {
     let id = args.id()?;
     let bundle = absolute(args.value("bundle").unwrap_or("."))?;
     let spec = spec::load(&bundle)?;
-    let preserve_fds = preserve_fds(args)?;
     let terminal = spec
         .process()
         .as_ref()
         .is_some_and(|process| process.terminal() == Some(true));
     let console_socket = console_socket(args, terminal, gated || args.has("detach"))?;
+    let unit = match context.systemd_cgroup {
+        true => Some(Unit::plan(&cgroups_path(&spec), id)?),
+        false => None,
+    };
     let entry = Entry::create(&context.root, id)?;
-    let result = fill(
-        &entry,
-        args,
-        &bundle,
-        &spec,
-        gated,
-        console_socket,
-        preserve_fds,
-    );
+    let result = fill(&entry, args, &bundle, &spec, gated, console_socket, unit);
     match result {
         Ok((record, created)) => Ok(Made {
             entry,
@@ -104,7 +100,7 @@ fn fill(
     spec: &Spec,
     gated: bool,
     console_socket: Option<OwnedFd>,
-    preserve_fds: u32,
+    unit: Option<Unit>,
 ) -> Result<(Record, Created)> {
     let id = args.id()?;
     let created = create(CreateOptions {
@@ -113,7 +109,7 @@ fn fill(
         spec,
         stdio: [None, None, None],
         console_socket,
-        preserve_fds,
+        preserve_fds: preserve_fds(args)?,
         start_fifo: if gated {
             Some(entry.make_fifo()?)
         } else {
@@ -121,6 +117,7 @@ fn fill(
         },
         die_with_parent: false,
         no_pivot: args.has("no-pivot"),
+        unit: unit.clone(),
         keep_keyring: args.has("no-new-keyring"),
         on_namespaces: None,
     })?;
@@ -130,7 +127,10 @@ fn fill(
         pid: created.pid.as_raw(),
         start_time: start_time(created.pid).unwrap_or(0),
         created: clock::now(),
-        cgroup: cgroup_path(spec, id),
+        cgroup: unit
+            .as_ref()
+            .map_or_else(|| cgroup_path(spec, id), |unit| unit.path.clone()),
+        unit,
         keep_keyring: args.has("no-new-keyring"),
         rootfs: spec
             .root()

@@ -62,7 +62,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
             .hint("kill it first, or delete --force"));
         }
     }
-    let cgroup = Cgroup::load(&record.cgroup)?;
+    let cgroup = Cgroup::load(&record.cgroup)?.of_unit(record.unit.clone());
     cgroup.kill_all()?;
     cgroup.remove()?;
     let spec = entry.spec();

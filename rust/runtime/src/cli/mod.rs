@@ -39,7 +39,7 @@ const GLOBAL: &[Flag] = &[
     switch(
         "systemd-cgroup",
         None,
-        "take cgroupsPath as slice:prefix:name (done in any case)",
+        "let systemd make the control groups; cgroupsPath is slice:prefix:name",
     ),
     value("rootless", None, "accepted for compatibility"),
     switch("version", Some('v'), "print the version"),
@@ -51,6 +51,8 @@ const GLOBAL: &[Flag] = &[
 pub struct Context {
     /// `--root`.
     pub root: PathBuf,
+    /// `--systemd-cgroup`.
+    pub systemd_cgroup: bool,
 }
 
 type Run = fn(&Context, Args) -> Result<u8>;
@@ -166,6 +168,7 @@ fn dispatch(global: &Args, arguments: &[OsString]) -> Result<u8> {
     (command.run)(
         &Context {
             root: root(global.value("root"))?,
+            systemd_cgroup: global.has("systemd-cgroup"),
         },
         args,
     )

@@ -83,7 +83,8 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     if entry.status(&record) == Status::Stopped {
         return Err(Error::new("state", "container not running"));
     }
-    Cgroup::load(&record.cgroup)?.update(&resources)?;
+    let cgroup = Cgroup::load(&record.cgroup)?.of_unit(record.unit);
+    cgroup.update(&resources)?;
     Ok(0)
 }
 

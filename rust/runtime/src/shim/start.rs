@@ -134,6 +134,7 @@ fn launch(
         start_fifo: None,
         die_with_parent: true,
         no_pivot: false,
+        unit: None,
         keep_keyring: false,
         on_namespaces: Some(&mut connect),
     });

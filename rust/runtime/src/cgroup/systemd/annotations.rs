@@ -22,16 +22,23 @@ pub fn properties(annotations: &HashMap<String, String>) -> Result<Vec<Property>
             continue;
         };
         let text = text.trim();
-        let wrong = || Error::invalid(format!("the annotation {key} has a value that does not fit: {text}"));
+        let wrong = || {
+            Error::invalid(format!(
+                "the annotation {key} has a value that does not fit: {text}"
+            ))
+        };
         let property = match name {
             // runc reads seconds of any number type, microseconds of systemd's own type only.
             "TimeoutStopSec" => ("TimeoutStopUSec", seconds(text).map(Value::U64)),
             "TimeoutStopUSec" => {
-                let number = text.strip_prefix("uint64 ").and_then(|n| n.trim().parse().ok());
+                let number = text
+                    .strip_prefix("uint64 ")
+                    .and_then(|n| n.trim().parse().ok());
                 ("TimeoutStopUSec", number.map(Value::U64))
             }
             "CollectMode" => {
-                let mode = quoted(text).filter(|mode| matches!(*mode, "inactive" | "inactive-or-failed"));
+                let mode =
+                    quoted(text).filter(|mode| matches!(*mode, "inactive" | "inactive-or-failed"));
                 ("CollectMode", mode.map(Value::str))
             }
             "DefaultDependencies" => ("DefaultDependencies", text.parse().ok().map(Value::Bool)),
@@ -46,7 +53,10 @@ pub fn properties(annotations: &HashMap<String, String>) -> Result<Vec<Property>
         let value = property.1.ok_or_else(wrong)?;
         // Said twice (Sec and USec), it would be the map's order that decides.
         if all.iter().any(|(name, _)| *name == property.0) {
-            return Err(Error::invalid(format!("two annotations set the property {}", property.0)));
+            return Err(Error::invalid(format!(
+                "two annotations set the property {}",
+                property.0
+            )));
         }
         all.push((property.0, value));
     }
@@ -55,13 +65,17 @@ pub fn properties(annotations: &HashMap<String, String>) -> Result<Vec<Property>
 
 fn seconds(text: &str) -> Option<u64> {
     let number = match text.split_once(' ') {
-        Some(("uint16" | "uint32" | "uint64" | "int16" | "int32" | "int64" | "double", number)) => number,
+        Some(("uint16" | "uint32" | "uint64" | "int16" | "int32" | "int64" | "double", number)) => {
+            number
+        }
         Some(_) => return None,
         None => text,
     };
     let seconds: f64 = number.trim().parse().ok()?;
     // A year: beyond it, a misunderstanding is likelier than a wish.
-    (0.0..=31_536_000.0).contains(&seconds).then_some((seconds * 1e6) as u64)
+    (0.0..=31_536_000.0)
+        .contains(&seconds)
+        .then_some((seconds * 1e6) as u64)
 }
 
 fn quoted(text: &str) -> Option<&str> {
@@ -72,8 +86,15 @@ fn quoted(text: &str) -> Option<&str> {
 /// `['a.service', 'b.service']`
 fn units(text: &str) -> Option<Value> {
     let list = text.strip_prefix('[')?.strip_suffix(']')?;
-    let names = list.split(',').map(|name| quoted(name.trim()).filter(|name| name::valid(name)));
-    Some(Value::Array("s", names.map(|name| name.map(Value::str)).collect::<Option<_>>()?))
+    let names = list
+        .split(',')
+        .map(|name| quoted(name.trim()).filter(|name| name::valid(name)));
+    Some(Value::Array(
+        "s",
+        names
+            .map(|name| name.map(Value::str))
+            .collect::<Option<_>>()?,
+    ))
 }
 
 #[cfg(test)]
@@ -81,7 +102,10 @@ mod tests {
     use super::*;
 
     fn one(name: &str, text: &str) -> Result<Vec<Property>> {
-        properties(&HashMap::from([(format!("{PREFIX}{name}"), text.to_owned())]))
+        properties(&HashMap::from([(
+            format!("{PREFIX}{name}"),
+            text.to_owned(),
+        )]))
     }
 
     #[test]
@@ -89,21 +113,46 @@ mod tests {
         let usec = |number| ("TimeoutStopUSec", Value::U64(number));
         assert_eq!(one("TimeoutStopUSec", "uint64 123").unwrap(), [usec(123)]);
         assert_eq!(one("TimeoutStopSec", "2.5").unwrap(), [usec(2_500_000)]);
-        assert_eq!(one("TimeoutStopSec", "uint32 5").unwrap(), [usec(5_000_000)]);
+        assert_eq!(
+            one("TimeoutStopSec", "uint32 5").unwrap(),
+            [usec(5_000_000)]
+        );
         let mode = ("CollectMode", Value::str("inactive-or-failed"));
         assert_eq!(one("CollectMode", "'inactive-or-failed'").unwrap(), [mode]);
         let after = Value::Array("s", vec![Value::str("a.service"), Value::str("b.service")]);
-        assert_eq!(one("After", "['a.service', \"b.service\"]").unwrap(), [("After", after)]);
-        assert_eq!(properties(&HashMap::from([("org.systemd".into(), "x".into())])).unwrap(), []);
+        assert_eq!(
+            one("After", "['a.service', \"b.service\"]").unwrap(),
+            [("After", after)]
+        );
+        assert_eq!(
+            properties(&HashMap::from([("org.systemd".into(), "x".into())])).unwrap(),
+            []
+        );
     }
 
     #[test]
     fn others_are_refused() {
-        let dangerous = ["ExecStartPost", "ExecStop", "User", "Slice", "Delegate", "PIDs", "DeviceAllow", "MemoryMax",
-            "OnFailure", "BindsTo", "RootDirectory", "", "timeoutStopUSec"];
+        let dangerous = [
+            "ExecStartPost",
+            "ExecStop",
+            "User",
+            "Slice",
+            "Delegate",
+            "PIDs",
+            "DeviceAllow",
+            "MemoryMax",
+            "OnFailure",
+            "BindsTo",
+            "RootDirectory",
+            "",
+            "timeoutStopUSec",
+        ];
         for name in dangerous {
             let error = one(name, "'x'").expect_err(name);
-            assert!(error.message.contains(name) && error.message.contains("not allowed"), "{error}");
+            assert!(
+                error.message.contains(name) && error.message.contains("not allowed"),
+                "{error}"
+            );
         }
         for (name, text) in [
             ("TimeoutStopUSec", "5"),

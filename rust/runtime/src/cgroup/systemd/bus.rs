@@ -36,7 +36,10 @@ impl Failure {
         match self {
             Failure::Refused { name, text } => {
                 let name = name.rsplit('.').next().unwrap_or_default();
-                Error::new("systemd", format!("systemd could not {what}: {text} ({name})"))
+                Error::new(
+                    "systemd",
+                    format!("systemd could not {what}: {text} ({name})"),
+                )
             }
             Failure::Broken(error) => error.context(format_args!("cannot {what}")),
         }
@@ -59,17 +62,26 @@ impl Bus {
         let mut tried = Vec::new();
         for (path, daemon) in addresses(user)? {
             match UnixStream::connect(&path) {
-                Ok(stream) => return Bus::open(stream, daemon).map_err(|e| e.context(path.display())),
+                Ok(stream) => {
+                    return Bus::open(stream, daemon).map_err(|e| e.context(path.display()));
+                }
                 Err(error) => tried.push(format!("{}: {error}", path.display())),
             }
         }
-        let error = Error::new("systemd", format!("no D-Bus to reach systemd by ({})", tried.join("; ")));
+        let error = Error::new(
+            "systemd",
+            format!("no D-Bus to reach systemd by ({})", tried.join("; ")),
+        );
         Err(error.hint("leave out --systemd-cgroup, or start the dbus service"))
     }
 
     fn open(mut stream: UnixStream, daemon: bool) -> Result<Bus> {
-        stream.set_read_timeout(Some(PATIENCE)).map_err(|e| io("setsockopt", &e))?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(|e| io("setsockopt", &e))?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(|e| io("setsockopt", &e))?;
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .map_err(|e| io("setsockopt", &e))?;
         authenticate(&mut stream)?;
         let mut bus = Bus {
             stream,
@@ -83,12 +95,17 @@ impl Bus {
             let rule = format!(
                 "type='signal',sender='{SYSTEMD}',path='{MANAGER}',interface='{SYSTEMD}.Manager',member='JobRemoved'"
             );
-            bus.daemon_call("AddMatch", &[Value::str(&rule)]).map_err(failed)?;
+            bus.daemon_call("AddMatch", &[Value::str(&rule)])
+                .map_err(failed)?;
         }
         Ok(bus)
     }
 
-    fn daemon_call(&mut self, member: &str, body: &[Value]) -> std::result::Result<Vec<Value>, Failure> {
+    fn daemon_call(
+        &mut self,
+        member: &str,
+        body: &[Value],
+    ) -> std::result::Result<Vec<Value>, Failure> {
         self.call(
             &Target {
                 destination: Some(DAEMON),
@@ -101,7 +118,11 @@ impl Bus {
     }
 
     /// Calls a method of systemd's manager (org.freedesktop.systemd1(5)).
-    pub fn manager(&mut self, member: &str, body: &[Value]) -> std::result::Result<Vec<Value>, Failure> {
+    pub fn manager(
+        &mut self,
+        member: &str,
+        body: &[Value],
+    ) -> std::result::Result<Vec<Value>, Failure> {
         let interface = format!("{SYSTEMD}.Manager");
         self.call(
             &Target {
@@ -124,7 +145,9 @@ impl Bus {
             member: "Get",
         };
         let what = format!("tell its property {name}");
-        let answer = self.call(&target, &body).map_err(|failure| failure.into_error(&what))?;
+        let answer = self
+            .call(&target, &body)
+            .map_err(|failure| failure.into_error(&what))?;
         let text = answer.first().and_then(Value::text).map(str::to_owned);
         text.ok_or_else(|| not_understood(name))
     }
@@ -147,18 +170,29 @@ impl Bus {
                 return Ok(result);
             }
             if Instant::now() > deadline {
-                let error = Error::new("systemd", "systemd did not finish its job within 30 seconds");
-                return Err(Failure::Broken(error.hint("systemctl list-jobs shows what it waits for")));
+                let error = Error::new(
+                    "systemd",
+                    "systemd did not finish its job within 30 seconds",
+                );
+                return Err(Failure::Broken(
+                    error.hint("systemctl list-jobs shows what it waits for"),
+                ));
             }
             let message = self.receive().map_err(Failure::Broken)?;
             self.keep(message);
         }
     }
 
-    fn call(&mut self, target: &Target<'_>, body: &[Value]) -> std::result::Result<Vec<Value>, Failure> {
+    fn call(
+        &mut self,
+        target: &Target<'_>,
+        body: &[Value],
+    ) -> std::result::Result<Vec<Value>, Failure> {
         self.serial += 1;
         let bytes = wire::call(self.serial, target, body);
-        self.stream.write_all(&bytes).map_err(|e| Failure::Broken(io("write", &e)))?;
+        self.stream
+            .write_all(&bytes)
+            .map_err(|e| Failure::Broken(io("write", &e)))?;
         loop {
             let message = self.receive().map_err(Failure::Broken)?;
             match message.kind {
@@ -183,7 +217,9 @@ impl Bus {
 
     fn receive(&mut self) -> Result<Message> {
         let mut bytes = vec![0; wire::PREFIX];
-        self.stream.read_exact(&mut bytes).map_err(|e| io("read", &e))?;
+        self.stream
+            .read_exact(&mut bytes)
+            .map_err(|e| io("read", &e))?;
         let length = wire::length(&bytes).ok_or_else(|| not_understood("header"))?;
         bytes.resize(length, 0);
         self.stream
@@ -195,23 +231,46 @@ impl Bus {
 
 /// Sockets to try, and whether a bus daemon is behind each. systemd's own socket serves machines without a daemon.
 fn addresses(user: bool) -> Result<Vec<(PathBuf, bool)>> {
-    let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
-    if let Some(address) = std::env::var(variable).ok().filter(|address| !address.is_empty()) {
-        let paths: Vec<_> = address.split(';').filter_map(socket).map(|path| (path, true)).collect();
+    let variable = if user {
+        "DBUS_SESSION_BUS_ADDRESS"
+    } else {
+        "DBUS_SYSTEM_BUS_ADDRESS"
+    };
+    if let Some(address) = std::env::var(variable)
+        .ok()
+        .filter(|address| !address.is_empty())
+    {
+        let paths: Vec<_> = address
+            .split(';')
+            .filter_map(socket)
+            .map(|path| (path, true))
+            .collect();
         if paths.is_empty() {
-            return Err(Error::new("systemd", format!("{variable} names no unix:path= socket: {address}")));
+            return Err(Error::new(
+                "systemd",
+                format!("{variable} names no unix:path= socket: {address}"),
+            ));
         }
         return Ok(paths);
     }
     let base = match user {
         false => PathBuf::from("/run"),
         true => PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").ok_or_else(|| {
-            Error::new("systemd", "XDG_RUNTIME_DIR is not set: the user's systemd cannot be found")
-                .hint("log in with a session (loginctl enable-linger), or leave out --systemd-cgroup")
+            Error::new(
+                "systemd",
+                "XDG_RUNTIME_DIR is not set: the user's systemd cannot be found",
+            )
+            .hint("log in with a session (loginctl enable-linger), or leave out --systemd-cgroup")
         })?),
     };
-    let system = [(base.join("dbus/system_bus_socket"), true), (base.join("systemd/private"), false)];
-    let session = [(base.join("bus"), true), (base.join("systemd/private"), false)];
+    let system = [
+        (base.join("dbus/system_bus_socket"), true),
+        (base.join("systemd/private"), false),
+    ];
+    let session = [
+        (base.join("bus"), true),
+        (base.join("systemd/private"), false),
+    ];
     Ok(if user { session } else { system }.to_vec())
 }
 
@@ -231,15 +290,19 @@ fn socket(address: &str) -> Option<PathBuf> {
 
 /// Who we are is taken from the socket itself: in a user namespace our own idea of our uid would be wrong.
 fn authenticate(stream: &mut UnixStream) -> Result<()> {
-    stream.write_all(b"\0AUTH EXTERNAL\r\n").map_err(|e| io("write", &e))?;
+    stream
+        .write_all(b"\0AUTH EXTERNAL\r\n")
+        .map_err(|e| io("write", &e))?;
     let mut answer = line(stream)?;
     if answer.starts_with("DATA") {
         stream.write_all(b"DATA\r\n").map_err(|e| io("write", &e))?;
         answer = line(stream)?;
     }
     if !answer.starts_with("OK ") {
-        return Err(Error::new("systemd", format!("the bus does not let us in: {answer}"))
-            .hint("only root reaches the system's bus; a user needs a bus of the own session"));
+        return Err(
+            Error::new("systemd", format!("the bus does not let us in: {answer}"))
+                .hint("only root reaches the system's bus; a user needs a bus of the own session"),
+        );
     }
     stream.write_all(b"BEGIN\r\n").map_err(|e| io("write", &e))
 }
@@ -262,11 +325,18 @@ fn io(op: &str, error: &std::io::Error) -> Error {
     if error.kind() == ErrorKind::UnexpectedEof {
         return Error::new("systemd", "the bus has closed the connection");
     }
-    Error::os("systemd", op, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+    Error::os(
+        "systemd",
+        op,
+        Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+    )
 }
 
 fn not_understood(what: &str) -> Error {
-    Error::new("systemd", format!("the bus gave an answer that is not understood ({what})"))
+    Error::new(
+        "systemd",
+        format!("the bus gave an answer that is not understood ({what})"),
+    )
 }
 
 #[cfg(test)]
@@ -277,7 +347,12 @@ mod tests {
     fn addresses_of_sockets() {
         assert_eq!(socket("unix:path=/run/bus,guid=1"), Some("/run/bus".into()));
         assert_eq!(socket("unix:guid=1,path=/a%20b"), Some("/a b".into()));
-        for address in ["unix:abstract=/x", "tcp:host=h", "unix:path=x", "unix:path=/a%2"] {
+        for address in [
+            "unix:abstract=/x",
+            "tcp:host=h",
+            "unix:path=x",
+            "unix:path=/a%2",
+        ] {
             assert_eq!(socket(address), None, "{address}");
         }
     }

@@ -49,7 +49,10 @@ impl Unit {
             false => String::new(),
         };
         let parts = [base, name::expand(&place.slice)?, place.unit.clone()];
-        let parts = parts.iter().map(|part| part.trim_matches('/')).filter(|part| !part.is_empty());
+        let parts = parts
+            .iter()
+            .map(|part| part.trim_matches('/'))
+            .filter(|part| !part.is_empty());
         Ok(Unit {
             path: parts.fold(String::new(), |path, part| format!("{path}/{part}")),
             name: place.unit,
@@ -69,7 +72,11 @@ impl Unit {
     ) -> Result<()> {
         let extra = annotations::properties(annotations)?;
         let mut bus = Bus::connect(self.user)?;
-        let io = if v2 { "IOAccounting" } else { "BlockIOAccounting" };
+        let io = if v2 {
+            "IOAccounting"
+        } else {
+            "BlockIOAccounting"
+        };
         let mut all: Vec<Property> = vec![
             ("Description", Value::Str(format!("container {id}"))),
             ("Slice", Value::str(&self.slice)),
@@ -88,7 +95,10 @@ impl Unit {
         all.extend(extra);
         if let Some(resources) = resources {
             let version = version(&mut bus)?;
-            all.extend(properties::of_resources(resources, Manager { version, v2 })?);
+            all.extend(properties::of_resources(
+                resources,
+                Manager { version, v2 },
+            )?);
         }
         let body = [
             Value::str(&self.name),
@@ -98,7 +108,10 @@ impl Unit {
         ];
         let what = format!("start the unit {}", self.name);
         let mut started = bus.job("StartTransientUnit", &body);
-        if started.as_ref().is_err_and(|failure| failure.is("UnitExists")) {
+        if started
+            .as_ref()
+            .is_err_and(|failure| failure.is("UnitExists"))
+        {
             // What is left of one whose processes the OOM killer ended: failed units stay until they are reset.
             let _ = bus.manager("ResetFailedUnit", &[Value::str(&self.name)]);
             started = bus.job("StartTransientUnit", &body);
@@ -107,11 +120,17 @@ impl Unit {
             Ok(result) if result == "done" => Ok(()),
             Ok(result) => {
                 let _ = bus.manager("ResetFailedUnit", &[Value::str(&self.name)]);
-                let error = Error::new("systemd", format!("systemd could not {what}: the job ended as {result}"));
+                let error = Error::new(
+                    "systemd",
+                    format!("systemd could not {what}: the job ended as {result}"),
+                );
                 Err(error.hint(format!("journalctl -u {} may say why", self.name)))
             }
             Err(failure) if failure.is("UnitExists") => {
-                let hint = format!("another container has it, or systemctl stop {} has to end what is left", self.name);
+                let hint = format!(
+                    "another container has it, or systemctl stop {} has to end what is left",
+                    self.name
+                );
                 Err(failure.into_error(&what).hint(hint))
             }
             Err(failure) => Err(failure.into_error(&what)),
@@ -150,27 +169,36 @@ impl Unit {
 
 /// An address in the environment is as good as systemd's own sign (sd_booted(3)).
 fn running(user: bool) -> Result<()> {
-    let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
+    let variable = if user {
+        "DBUS_SESSION_BUS_ADDRESS"
+    } else {
+        "DBUS_SYSTEM_BUS_ADDRESS"
+    };
     if Path::new("/run/systemd/system").is_dir() || std::env::var_os(variable).is_some() {
         return Ok(());
     }
-    Err(
-        Error::new("systemd", "--systemd-cgroup: systemd does not run on this machine (/run/systemd/system is missing)")
-            .hint("leave the option out, and the control groups are made directly"),
+    Err(Error::new(
+        "systemd",
+        "--systemd-cgroup: systemd does not run on this machine (/run/systemd/system is missing)",
     )
+    .hint("leave the option out, and the control groups are made directly"))
 }
 
 /// `252` of `252.39-1~deb12u1` or `v252-1`.
 fn version(bus: &mut Bus) -> Result<u32> {
     let text = bus.property("Version")?;
     let digits = text.trim_start_matches('v');
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let end = digits
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(digits.len());
     let number = digits[..end].parse();
     number.map_err(|_| Error::new("systemd", format!("systemd tells no version: {text:?}")))
 }
 
 /// `a(sv)`
 fn list(properties: Vec<Property>) -> Value {
-    let pair = |(name, value): Property| Value::Struct(vec![Value::str(name), Value::Variant(Box::new(value))]);
+    let pair = |(name, value): Property| {
+        Value::Struct(vec![Value::str(name), Value::Variant(Box::new(value))])
+    };
     Value::Array("(sv)", properties.into_iter().map(pair).collect())
 }

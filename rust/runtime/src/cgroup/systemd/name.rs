@@ -27,7 +27,11 @@ pub fn parse(path: &str, id: &str, default_slice: &str) -> Result<Place> {
             "linux.cgroupsPath \"{path}\" must name the scope of a container, not a slice"
         )));
     }
-    let slice = if slice.is_empty() { default_slice } else { slice };
+    let slice = if slice.is_empty() {
+        default_slice
+    } else {
+        slice
+    };
     let unit = match prefix {
         "" => format!("{name}.scope"),
         prefix => format!("{prefix}-{name}.scope"),
@@ -53,10 +57,15 @@ pub fn valid(name: &str) -> bool {
 /// The path of a slice, without a leading slash: each dash is a step down, `a-b.slice` is `a.slice/a-b.slice`.
 pub fn expand(slice: &str) -> Result<String> {
     let wrong = || {
-        Error::invalid(format!("\"{slice}\" in linux.cgroupsPath is not the name of a slice"))
-            .hint("slices are named like system.slice or a-b.slice")
+        Error::invalid(format!(
+            "\"{slice}\" in linux.cgroupsPath is not the name of a slice"
+        ))
+        .hint("slices are named like system.slice or a-b.slice")
     };
-    let stem = slice.strip_suffix(".slice").filter(|_| valid(slice)).ok_or_else(wrong)?;
+    let stem = slice
+        .strip_suffix(".slice")
+        .filter(|_| valid(slice))
+        .ok_or_else(wrong)?;
     // The root slice.
     if stem == "-" {
         return Ok(String::new());
@@ -64,7 +73,10 @@ pub fn expand(slice: &str) -> Result<String> {
     if stem.split('-').any(str::is_empty) {
         return Err(wrong());
     }
-    let ends = stem.match_indices('-').map(|(end, _)| end).chain([stem.len()]);
+    let ends = stem
+        .match_indices('-')
+        .map(|(end, _)| end)
+        .chain([stem.len()]);
     let steps: Vec<String> = ends.map(|end| format!("{}.slice", &stem[..end])).collect();
     Ok(steps.join("/"))
 }
@@ -76,9 +88,21 @@ mod tests {
     #[test]
     fn slices_are_paths() {
         assert_eq!(expand("system.slice").unwrap(), "system.slice");
-        assert_eq!(expand("a-b-c.slice").unwrap(), "a.slice/a-b.slice/a-b-c.slice");
+        assert_eq!(
+            expand("a-b-c.slice").unwrap(),
+            "a.slice/a-b.slice/a-b-c.slice"
+        );
         assert_eq!(expand("-.slice").unwrap(), "");
-        for wrong in ["", ".slice", "a", "a/b.slice", "-a.slice", "a-.slice", "a--b.slice", "../x.slice"] {
+        for wrong in [
+            "",
+            ".slice",
+            "a",
+            "a/b.slice",
+            "-a.slice",
+            "a-.slice",
+            "a--b.slice",
+            "../x.slice",
+        ] {
             assert!(expand(wrong).is_err(), "{wrong}");
         }
     }
@@ -88,9 +112,23 @@ mod tests {
         let place = |path| parse(path, "id", "system.slice").map(|place| (place.slice, place.unit));
         let of = |slice: &str, unit: &str| (slice.to_owned(), unit.to_owned());
         assert_eq!(place("").unwrap(), of("system.slice", "pyd-id.scope"));
-        assert_eq!(place("a-b.slice:docker:1f").unwrap(), of("a-b.slice", "docker-1f.scope"));
+        assert_eq!(
+            place("a-b.slice:docker:1f").unwrap(),
+            of("a-b.slice", "docker-1f.scope")
+        );
         assert_eq!(place("::x").unwrap(), of("system.slice", "x.scope"));
-        for wrong in ["/a/b", "a:b", "a:b:c:d", "::", "::x.slice", "::a/b", ":..:x", "x:y:z", "::a b", "::a\nb"] {
+        for wrong in [
+            "/a/b",
+            "a:b",
+            "a:b:c:d",
+            "::",
+            "::x.slice",
+            "::a/b",
+            ":..:x",
+            "x:y:z",
+            "::a b",
+            "::a\nb",
+        ] {
             assert!(place(wrong).is_err(), "{wrong}");
         }
     }

@@ -28,7 +28,11 @@ const DEFAULT_PERIOD: u64 = 100_000;
 
 pub fn of_resources(resources: &LinuxResources, manager: Manager) -> Result<Vec<Property>> {
     let mut all = Vec::new();
-    if let Some(rules) = resources.devices().as_deref().filter(|rules| !rules.is_empty()) {
+    if let Some(rules) = resources
+        .devices()
+        .as_deref()
+        .filter(|rules| !rules.is_empty())
+    {
         all.extend(devices(&Policy::from_rules(rules)?, manager));
     }
     if let Some(memory) = resources.memory() {
@@ -42,7 +46,12 @@ pub fn of_resources(resources: &LinuxResources, manager: Manager) -> Result<Vec<
     {
         all.push(("TasksMax", limit(pids.limit())));
     }
-    if let Some(weight) = resources.block_io().as_ref().and_then(|io| io.weight()).filter(|n| *n != 0) {
+    if let Some(weight) = resources
+        .block_io()
+        .as_ref()
+        .and_then(|io| io.weight())
+        .filter(|n| *n != 0)
+    {
         all.push(match manager.v2 {
             true => ("IOWeight", Value::U64(blkio::io_weight(weight))),
             false => ("BlockIOWeight", Value::U64(weight.into())),
@@ -92,8 +101,14 @@ fn of_cpu(cpu: &LinuxCpu, manager: Manager) -> Result<Vec<Property>> {
     }
     let (quota, period) = (cpu.quota().unwrap_or(0), cpu.period().unwrap_or(0));
     all.extend(bandwidth(quota, period, manager));
-    for (name, list) in [("AllowedCPUs", cpu.cpus()), ("AllowedMemoryNodes", cpu.mems())] {
-        if let Some(list) = list.as_deref().filter(|list| !list.is_empty() && manager.version >= 244) {
+    for (name, list) in [
+        ("AllowedCPUs", cpu.cpus()),
+        ("AllowedMemoryNodes", cpu.mems()),
+    ] {
+        if let Some(list) = list
+            .as_deref()
+            .filter(|list| !list.is_empty() && manager.version >= 244)
+        {
             all.push((name, Value::Bytes(mask(list)?)));
         }
     }
@@ -123,9 +138,17 @@ fn bandwidth(quota: i64, period: u64, manager: Manager) -> Vec<Property> {
 
 /// `0-2,7` as bits, the lowest first.
 fn mask(list: &str) -> Result<Vec<u8>> {
-    let wrong = || Error::invalid(format!("\"{list}\" is not a list of CPUs or memory nodes such as 0-2,7"));
+    let wrong = || {
+        Error::invalid(format!(
+            "\"{list}\" is not a list of CPUs or memory nodes such as 0-2,7"
+        ))
+    };
     let mut bits = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in list
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let first: usize = first.trim().parse().map_err(|_| wrong())?;
         let last: usize = last.trim().parse().map_err(|_| wrong())?;
@@ -148,7 +171,11 @@ fn mask(list: &str) -> Result<Vec<u8>> {
 
 /// A file of v2 (`linux.resources.unified`), where systemd has a property for it.
 fn of_file(key: &str, text: &str, manager: Manager) -> Result<Vec<Property>> {
-    let wrong = || Error::invalid(format!("linux.resources.unified: \"{text}\" is no value for {key}"));
+    let wrong = || {
+        Error::invalid(format!(
+            "linux.resources.unified: \"{text}\" is no value for {key}"
+        ))
+    };
     let number = |text: &str| match text {
         "max" => Ok(UNLIMITED),
         text => text.parse::<u64>().map_err(|_| wrong()),
@@ -162,11 +189,15 @@ fn of_file(key: &str, text: &str, manager: Manager) -> Result<Vec<Property>> {
                 UNLIMITED => -1,
                 quota => i64::try_from(quota).map_err(|_| wrong())?,
             };
-            let period = words.next().map_or(Ok(DEFAULT_PERIOD), |text| text.parse().map_err(|_| wrong()))?;
+            let period = words
+                .next()
+                .map_or(Ok(DEFAULT_PERIOD), |text| text.parse().map_err(|_| wrong()))?;
             bandwidth(quota, period, manager)
         }
         "cpuset.cpus" if manager.version >= 244 => vec![("AllowedCPUs", Value::Bytes(mask(text)?))],
-        "cpuset.mems" if manager.version >= 244 => vec![("AllowedMemoryNodes", Value::Bytes(mask(text)?))],
+        "cpuset.mems" if manager.version >= 244 => {
+            vec![("AllowedMemoryNodes", Value::Bytes(mask(text)?))]
+        }
         "memory.min" => vec![("MemoryMin", Value::U64(number(text)?))],
         "memory.low" => vec![("MemoryLow", Value::U64(number(text)?))],
         "memory.high" => vec![("MemoryHigh", Value::U64(number(text)?))],
@@ -179,7 +210,8 @@ fn of_file(key: &str, text: &str, manager: Manager) -> Result<Vec<Property>> {
 
 /// systemd knows "only these devices" and "no rules"; "all but these" is only written directly.
 fn devices(policy: &Policy, manager: Manager) -> Vec<Property> {
-    let pair = |node: String, access: String| Value::Struct(vec![Value::Str(node), Value::Str(access)]);
+    let pair =
+        |node: String, access: String| Value::Struct(vec![Value::Str(node), Value::Str(access)]);
     let open = policy.allow && (policy.exceptions.is_empty() || manager.v2);
     let allowed: Vec<Value> = match policy.allow {
         true => Vec::new(),
@@ -224,8 +256,14 @@ fn driver(text: &str, block: bool, major: u32) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const V2: Manager = Manager { version: 252, v2: true };
-    const V1: Manager = Manager { version: 252, v2: false };
+    const V2: Manager = Manager {
+        version: 252,
+        v2: true,
+    };
+    const V1: Manager = Manager {
+        version: 252,
+        v2: false,
+    };
 
     fn of(json: &str, manager: Manager) -> Vec<Property> {
         of_resources(&serde_json::from_str(json).unwrap(), manager).unwrap()
@@ -240,36 +278,79 @@ mod tests {
         let json = r#"{"memory":{"limit":1000,"reservation":500,"swap":3000},"pids":{"limit":-1}}"#;
         assert_eq!(
             of(json, V2),
-            [number("MemoryMax", 1000), number("MemoryLow", 500), number("MemorySwapMax", 2000), number("TasksMax", UNLIMITED)]
+            [
+                number("MemoryMax", 1000),
+                number("MemoryLow", 500),
+                number("MemorySwapMax", 2000),
+                number("TasksMax", UNLIMITED)
+            ]
         );
-        assert_eq!(of(json, V1), [number("MemoryLimit", 1000), number("TasksMax", UNLIMITED)]);
+        assert_eq!(
+            of(json, V1),
+            [number("MemoryLimit", 1000), number("TasksMax", UNLIMITED)]
+        );
     }
 
     #[test]
     fn processor_time() {
         let json = r#"{"cpu":{"shares":1024,"quota":25001,"period":50000,"cpus":"0,9"}}"#;
         let cpus = ("AllowedCPUs", Value::Bytes(vec![1, 2]));
-        let time = [number("CPUQuotaPeriodUSec", 50_000), number("CPUQuotaPerSecUSec", 510_000), cpus];
-        assert_eq!(of(json, V2), [&[number("CPUWeight", 100)], &time[..]].concat());
-        assert_eq!(of(json, V1), [&[number("CPUShares", 1024)], &time[..]].concat());
+        let time = [
+            number("CPUQuotaPeriodUSec", 50_000),
+            number("CPUQuotaPerSecUSec", 510_000),
+            cpus,
+        ];
+        assert_eq!(
+            of(json, V2),
+            [&[number("CPUWeight", 100)], &time[..]].concat()
+        );
+        assert_eq!(
+            of(json, V1),
+            [&[number("CPUShares", 1024)], &time[..]].concat()
+        );
         let old = Manager { version: 241, ..V2 };
-        assert_eq!(of(json, old), [number("CPUWeight", 100), number("CPUQuotaPerSecUSec", 510_000)]);
-        assert_eq!(of(r#"{"cpu":{"quota":-1}}"#, V2), [number("CPUQuotaPerSecUSec", UNLIMITED)]);
-        assert_eq!(of(r#"{"cpu":{"idle":1,"shares":5}}"#, V2), [number("CPUWeight", 0)]);
+        assert_eq!(
+            of(json, old),
+            [
+                number("CPUWeight", 100),
+                number("CPUQuotaPerSecUSec", 510_000)
+            ]
+        );
+        assert_eq!(
+            of(r#"{"cpu":{"quota":-1}}"#, V2),
+            [number("CPUQuotaPerSecUSec", UNLIMITED)]
+        );
+        assert_eq!(
+            of(r#"{"cpu":{"idle":1,"shares":5}}"#, V2),
+            [number("CPUWeight", 0)]
+        );
     }
 
     #[test]
     fn files_of_v2() {
         let json = r#"{"unified":{"memory.high":"max"},"blockIO":{"weight":1000}}"#;
-        assert_eq!(of(json, V2), [number("IOWeight", 10_000), number("MemoryHigh", UNLIMITED)]);
+        assert_eq!(
+            of(json, V2),
+            [number("IOWeight", 10_000), number("MemoryHigh", UNLIMITED)]
+        );
         assert_eq!(of(json, V1), [number("BlockIOWeight", 1000)]);
         assert_eq!(
             of(r#"{"unified":{"cpu.max":"max 100000"}}"#, V2),
-            [number("CPUQuotaPeriodUSec", 100_000), number("CPUQuotaPerSecUSec", UNLIMITED)]
+            [
+                number("CPUQuotaPeriodUSec", 100_000),
+                number("CPUQuotaPerSecUSec", UNLIMITED)
+            ]
         );
-        for unified in ["{\"memory.max\":\"x\"}", "{\"cpu.max\":\"\"}", "{\"cpuset.cpus\":\"3-1\"}"] {
+        for unified in [
+            "{\"memory.max\":\"x\"}",
+            "{\"cpu.max\":\"\"}",
+            "{\"cpuset.cpus\":\"3-1\"}",
+        ] {
             let json = format!("{{\"unified\":{unified}}}");
-            assert!(of_resources(&serde_json::from_str(&json).unwrap(), V2).is_err(), "{json}");
+            assert!(
+                of_resources(&serde_json::from_str(&json).unwrap(), V2).is_err(),
+                "{json}"
+            );
         }
     }
 
@@ -278,13 +359,18 @@ mod tests {
         let json = r#"{"devices":[{"allow":false},{"allow":true,"type":"c","access":"m"},
             {"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"},
             {"allow":true,"type":"b","minor":3,"access":"r"}]}"#;
-        let pair = |node: &str, access: &str| Value::Struct(vec![Value::str(node), Value::str(access)]);
+        let pair =
+            |node: &str, access: &str| Value::Struct(vec![Value::str(node), Value::str(access)]);
         let allowed = vec![pair("char-*", "m"), pair("/dev/char/1:3", "rwm")];
-        let expected = [("DevicePolicy", Value::str("strict")), ("DeviceAllow", Value::Array("(ss)", allowed))];
+        let expected = [
+            ("DevicePolicy", Value::str("strict")),
+            ("DeviceAllow", Value::Array("(ss)", allowed)),
+        ];
         assert_eq!(of(json, V2), expected);
         let all = r#"{"devices":[{"allow":true,"access":"rwm"}]}"#;
         assert_eq!(of(all, V1)[0], ("DevicePolicy", Value::str("auto")));
-        let but = r#"{"devices":[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1}]}"#;
+        let but =
+            r#"{"devices":[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1}]}"#;
         assert_eq!(of(but, V1)[0], ("DevicePolicy", Value::str("strict")));
         let list = "Character devices:\n  1 mem\n136 pts\n\nBlock devices:\n  8 sd\n";
         assert_eq!(driver(list, false, 136), Some("pts"));

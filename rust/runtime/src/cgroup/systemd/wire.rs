@@ -339,30 +339,30 @@ mod tests {
             \x02\x01s\0\x14\0\0\0org.freedesktop.DBus\0\0\0\0\
             \x03\x01s\0\x05\0\0\0Hello\0\0\0\
             \x06\x01s\0\x14\0\0\0org.freedesktop.DBus\0\0\0\0";
-        assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        assert_eq!(
+            bytes.escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
         assert_eq!(length(&bytes), Some(bytes.len()));
     }
 
+    /// s, then a(sv) with one t: the array is 24 bytes long, and its length does not count the padding before it.
     #[test]
     fn arguments_are_aligned() {
-        let properties = Value::Array(
-            "(sv)",
-            vec![Value::Struct(vec![
-                Value::str("A"),
-                Value::Variant(Box::new(Value::U64(7))),
-            ])],
-        );
+        let variant = Value::Variant(Box::new(Value::U64(7)));
+        let properties = Value::Array("(sv)", vec![Value::Struct(vec![Value::str("A"), variant])]);
         let mut writer = Writer::default();
         writer.value(&Value::str("x"));
         writer.value(&properties);
-        let expected = b"\x01\0\0\0x\0\0\0\x18\0\0\0\0\0\0\0\
-            \x01\0\0\0A\0\x01t\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0";
-        let mut wanted = expected.to_vec();
-        // Eight bytes of the number after the padding: the array is 24 bytes long.
-        wanted.truncate(16 + 24);
-        assert_eq!(writer.bytes[..16], wanted[..16]);
-        assert_eq!(writer.bytes.len(), 40);
-        assert_eq!(writer.bytes[32..], 7u64.to_le_bytes());
+        let expected: [&[u8]; 6] = [
+            b"\x01\0\0\0x\0\0\0",
+            b"\x18\0\0\0\0\0\0\0",
+            b"\x01\0\0\0A\0",
+            b"\x01t\0",
+            b"\0\0\0\0\0\0\0",
+            b"\x07\0\0\0\0\0\0\0",
+        ];
+        assert_eq!(writer.bytes, expected.concat());
         assert_eq!(properties.signature(), "a(sv)");
     }
 
@@ -376,21 +376,27 @@ mod tests {
 
     #[test]
     fn a_signal_in_either_byte_order() {
-        let little = b"l\x04\x01\x01\x06\0\0\0\x02\0\0\0\x19\0\0\0\
-            \x03\x01s\0\x04\0\0\0Done\0\0\0\0\x08\x01g\0\x01s\0\0\0\0\0\0\0\0\0\0\x01\0\0\0x\0";
-        let end = 16 + 0x19usize.next_multiple_of(8);
-        let mut bytes = little[..16 + 0x17].to_vec();
-        bytes[12] = 0x17;
-        bytes.resize(end, 0);
-        bytes.extend(b"\x01\0\0\0x\0");
-        let message = parse(&bytes).unwrap();
-        assert_eq!(message.member.as_deref(), Some("Done"));
-        assert_eq!(message.body, [Value::str("x")]);
+        let message = Message {
+            kind: Kind::Signal,
+            reply_to: None,
+            member: Some("Done".to_owned()),
+            error: None,
+            body: vec![Value::str("x")],
+        };
+        let mut bytes = [
+            &b"l\x04\x01\x01\x06\0\0\0\x02\0\0\0\x17\0\0\0"[..],
+            b"\x03\x01s\0\x04\0\0\0Done\0\0\0\0",
+            b"\x08\x01g\0\x01s\0\0",
+            b"\x01\0\0\0x\0",
+        ]
+        .concat();
+        assert_eq!(parse(&bytes).as_ref(), Some(&message));
+        assert_eq!(length(&bytes), Some(bytes.len()));
         bytes[0] = b'B';
-        bytes[4..8].reverse();
-        bytes[12..16].reverse();
-        bytes[20..24].reverse();
-        bytes[end..end + 4].reverse();
+        for number in [4, 12, 20, 40] {
+            bytes[number..number + 4].reverse();
+        }
         assert_eq!(parse(&bytes), Some(message));
+        assert_eq!(length(&bytes), Some(bytes.len()));
     }
 }
