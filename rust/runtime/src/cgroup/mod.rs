@@ -57,6 +57,8 @@ pub struct Cgroup {
     join: Vec<OwnedFd>,
     /// Where systemd makes the groups.
     unit: Option<Unit>,
+    /// Whether the unit exists because of us, and so is ours to stop.
+    unit_started: bool,
 }
 
 impl Cgroup {
@@ -72,6 +74,7 @@ impl Cgroup {
             layout: Layout::default(),
             join: Vec::new(),
             unit: None,
+            unit_started: false,
         };
         let made = group
             .make(layout, path, resources)
@@ -110,6 +113,7 @@ impl Cgroup {
             layout: Layout::default(),
             join,
             unit: None,
+            unit_started: false,
         })
     }
 
@@ -125,6 +129,7 @@ impl Cgroup {
             layout,
             join: Vec::new(),
             unit: Some(unit),
+            unit_started: false,
         })
     }
 
@@ -142,6 +147,7 @@ impl Cgroup {
         };
         unit.start(pid, id, annotations, resources, self.layout.v1.is_empty())?;
         let path = unit.path.clone();
+        self.unit_started = true;
         for hierarchy in self.layout.v1.clone() {
             match open_or_make_v1(&hierarchy, &path) {
                 Ok(dir) => self.places.v1.push(V1 {
@@ -173,6 +179,7 @@ impl Cgroup {
     /// Says that systemd has made this group.
     #[must_use]
     pub fn of_unit(mut self, unit: Option<Unit>) -> Cgroup {
+        self.unit_started = unit.is_some();
         self.unit = unit;
         self
     }
@@ -400,7 +407,8 @@ impl Cgroup {
     ///
     /// Goes on after a failure and gives the first one.
     pub fn remove(&self) -> Result<()> {
-        let stopped = self.unit.as_ref().map_or(Ok(()), Unit::stop);
+        let started = self.unit.as_ref().filter(|_| self.unit_started);
+        let stopped = started.map_or(Ok(()), Unit::stop);
         // What systemd does not know, or leaves behind (groups below the unit, before version 240).
         let removed = self.remove_leaf();
         self.remove_parent();

@@ -181,7 +181,8 @@ fn running(user: bool) -> Result<()> {
         "systemd",
         "--systemd-cgroup: systemd does not run on this machine (/run/systemd/system is missing)",
     )
-    .hint("leave the option out, and the control groups are made directly"))
+    .hint("leave the option out, and the control groups are made directly")
+    .exit(1))
 }
 
 /// `252` of `252.39-1~deb12u1` or `v252-1`.
