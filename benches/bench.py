@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benches.engines import ENGINES, SUBJECTS, Engine, Place
+from benches.engines import ENGINES, Engine, Place
 from benches.programs import Unavailable
 from benches.spawner import Failed
 
@@ -23,6 +23,9 @@ WARM_UP = 2
 """Rounds that are not counted."""
 MOST_FAILURES = 3
 """In a row, then an engine takes no further part in the case."""
+
+OURS = ("pyd-runtime", "pyd", "engine")
+"""That one of these is left out is a failure."""
 
 Metrics = dict[str, float]
 Cases = dict[str, dict[str, dict[str, list[float | None]]]]
@@ -73,7 +76,7 @@ class Bench:
     def _absent(self, name: str, reason: str) -> None:
         """A peer may be absent; that pyd itself is, is a failure."""
         self.leave_out(name, reason)
-        if name in SUBJECTS.values():
+        if name in OURS:
             self.failures.append({"case": "preparation", "engine": name, "message": reason})
 
     @contextmanager

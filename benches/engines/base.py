@@ -29,14 +29,14 @@ class Engine:
     name: ClassVar[str] = ""
     """What --engine takes."""
     level: ClassVar[str] = ""
-    """runtime, command or library: like is compared with like."""
+    """runtime, v2, command or library: like is compared with like."""
     what: ClassVar[str] = ""
     """One line for the tables: what exactly is measured."""
     can: ClassVar[frozenset[str]] = frozenset()
     programs: ClassVar[tuple[str, ...]] = ()
     """Peers whose versions belong to the result."""
-    unmount: ClassVar[tuple[str, ...]] = ()
-    """Not mounted where its commands run."""
+    view: ClassVar[tuple[str, ...]] = ()
+    """What its commands see differently: words for spawn.c."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -65,7 +65,7 @@ class Engine:
     def lane(self) -> Lane:
         """One more process that runs this engine's commands, for several at once."""
         self._lanes += 1
-        return Lane.spawner(self.environment, self.work / f"output-{self._lanes}", self.unmount)
+        return Lane.spawner(self.environment, self.work / f"output-{self._lanes}", self.view)
 
     def unique(self) -> str:
         self._numbers += 1

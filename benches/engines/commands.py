@@ -96,7 +96,7 @@ class Podman(CommandLine):
     )
     # It asks politely first, and a sleeping PID 1 does not listen: no engine is to wait for that.
     force: tuple[str, ...] = ("rm", "-f", "-t", "0")
-    unmount = Crun.unmount
+    view = Crun.view
 
     def prepare(self) -> None:
         self.run_options = (*self.run_options, "--cgroup-parent", f"/{self.place.tag}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benches.engines.base import Engine
-from benches.engines.runtimes import SPEC, UNIFIED
+from benches.engines.runtimes import SPEC, UNIFIED, need_both_versions
 from benches.programs import Unavailable, compiled
 from benches.spawner import Failed, Timing
 
@@ -52,12 +52,12 @@ class Floor(Engine):
 
 class FloorV2(Floor):
     name = "floor-v2"
+    level = "v2"
     what = "the floor on cgroup v2 only, with CLONE_INTO_CGROUP: what the v1 hierarchies cost is missing"
     options = ("--v2-only",)
 
     def prepare(self) -> None:
-        if Path("/sys/fs/cgroup/cgroup.controllers").exists():
-            raise Unavailable("this host has cgroup v2 only: it is the floor itself")
+        need_both_versions()
         super().prepare()
 
 

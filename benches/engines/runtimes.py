@@ -113,7 +113,7 @@ class Crun(Runtime):
     name = "crun"
     what = "`crun run` of the same bundle"
     programs = ("crun",)
-    unmount = (UNIFIED,) if hybrid() else ()
+    view = (f"unmount={UNIFIED}",) if hybrid() else ()
 
 
 class Youki(Runtime):
@@ -137,6 +137,41 @@ class PydRuntimeFilter(PydRuntime):
     def change(self, spec: dict[str, Any]) -> None:
         del spec["linux"]["seccomp"]
         spec["annotations"] = {"dev.pyd.seccomp": "default"}
+
+
+V2_ONLY = ("cgroup2=/sys/fs/cgroup",)
+
+
+def need_both_versions() -> None:
+    if not hybrid():
+        raise Unavailable("it is for hosts with cgroups of both versions; this one has one")
+
+
+class PydRuntimeV2(PydRuntime):
+    name = "pyd-runtime-v2"
+    level = "v2"
+    what = "`pyd-runtime run` where only the v2 hierarchy is mounted, as on a pure v2 host"
+    can = frozenset({"start", "exec"})
+    view = V2_ONLY
+
+    def prepare(self) -> None:
+        need_both_versions()
+        super().prepare()
+
+
+class RuncV2(Runc):
+    name = "runc-v2"
+    level = "v2"
+    what = "`runc run` where only the v2 hierarchy is mounted"
+    can = frozenset({"start", "exec"})
+    view = V2_ONLY
+
+    def prepare(self) -> None:
+        need_both_versions()
+        super().prepare()
+
+    def program(self) -> str:
+        return find("runc")
 
 
 def pyd_runtime() -> str:

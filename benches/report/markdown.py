@@ -11,7 +11,12 @@ from benches.results import Result
 from benches.scenarios import PURPOSE
 from benches.stats import Samples, ratio, summary
 
-LEVELS = {"runtime": "OCI runtimes", "command": "whole commands", "library": "from Python"}
+LEVELS = {
+    "runtime": "OCI runtimes",
+    "v2": "OCI runtimes on cgroup v2 alone",
+    "command": "whole commands",
+    "library": "from Python",
+}
 FEWEST = 5
 """Rounds, for an interval to be worth printing."""
 

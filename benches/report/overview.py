@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benches.report.markdown import comparison, machine
-from benches.report.metrics import METRICS
+from benches.report.metrics import METRICS, main_metric
 from benches.results import Result
 from benches.stats import Samples, summary
 
@@ -50,7 +50,9 @@ FLOORS = {
 CLAIMS = (
     ("`pyd-runtime run`", "start", "hot", "pyd-runtime", ("floor", "crun", "runc")),
     ("the same after a rest", "start", "cold", "pyd-runtime", ("floor", "crun", "runc")),
+    ("on cgroup v2 alone, after a rest", "start", "cold", "pyd-runtime-v2", ("floor-v2", "runc-v2")),
     ("`pyd-runtime exec`", "exec", "hot", "pyd-runtime", ("crun", "runc")),
+    ("four at once (more is better)", "parallel", "per second", "pyd-runtime", ("floor", "crun", "runc")),
     ("`pyd run --rm`", "start", "hot", "pyd", ("podman", "docker", "ctr")),
     ("`pyd exec`", "exec", "hot", "pyd", ("podman", "docker", "ctr")),
 )
@@ -126,7 +128,7 @@ def ratios(found: Mapping[str, Result]) -> str:
         if subject not in by_engine:
             continue
         parts = [
-            f"{comparison(by_engine[subject], by_engine[other], 'seconds')} {other}"
+            f"{comparison(by_engine[subject], by_engine[other], main_metric(scenario))} {other}"
             for other in others
             if other in by_engine
         ]

@@ -48,10 +48,10 @@ class Lane:
         )
 
     @classmethod
-    def spawner(cls, environment: dict[str, str], output: Path, unmount: Sequence[str] = ()) -> Lane:
-        """spawn.c in a mount namespace of its own, where the paths of `unmount` are not mounted."""
+    def spawner(cls, environment: dict[str, str], output: Path, view: Sequence[str] = ()) -> Lane:
+        """spawn.c in a mount namespace of its own, changed as the words of `view` say."""
         program = compiled("spawn", ["spawner/spawn.c"])
-        return cls([program, str(output), *unmount], environment, output)
+        return cls([program, str(output), *view], environment, output)
 
     @property
     def pid(self) -> int:

@@ -4,9 +4,11 @@
 // parent costs milliseconds, and the peak memory of a child begins at its parent's. posix_spawn is
 // CLONE_VM|CLONE_VFORK here, and this process is under 2 MB.
 //
-//   spawn OUTPUT [PATH...]     OUTPUT takes what the commands print; each PATH is unmounted first, in a mount
-//                              namespace of this process's own (crun refuses hosts with hybrid cgroups, and is
-//                              shown a pure v1 tree in this way, outside of what is timed)
+//   spawn OUTPUT [unmount=PATH | cgroup2=PATH]...
+//
+// OUTPUT takes what the commands print. The rest is done once in a mount namespace of this process's own, outside of
+// what is timed: a PATH is unmounted (crun refuses hosts with hybrid cgroups, and is shown a pure v1 tree in this
+// way), or replaced by the v2 hierarchy (a pure v2 host's view).
 //
 // A request on stdin: a 32-bit length in the machine's order, then as many bytes: words that end with a NUL.
 //   run ARGV...       runs it to its end
@@ -130,7 +132,7 @@ int main(int argc, char **argv)
     uint32_t length;
 
     if (argc < 2)
-        errno = EINVAL, fail("usage: spawn OUTPUT [PATH...]");
+        errno = EINVAL, fail("usage: spawn OUTPUT [unmount=PATH | cgroup2=PATH]...");
     int output = open(argv[1], O_RDWR | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
     if (output < 0)
         fail(argv[1]);
@@ -139,9 +141,13 @@ int main(int argc, char **argv)
     // The same for all, whether something is unmounted or not.
     if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
         fail("unshare(CLONE_NEWNS)");
-    for (int i = 2; i < argc; i++)
-        if (umount2(argv[i], MNT_DETACH))
+    for (int i = 2; i < argc; i++) {
+        char *path = strchr(argv[i], '=');
+        if (!path++ || umount2(path, MNT_DETACH))
             fail(argv[i]);
+        if (!strncmp(argv[i], "cgroup2=", 8) && mount("cgroup2", path, "cgroup2", 0, NULL))
+            fail(argv[i]);
+    }
 
     while (read_whole(&length, sizeof length)) {
         if (length < 2 || length > MOST_BYTES || !read_whole(bytes, length) || bytes[length - 1])
