@@ -115,6 +115,12 @@ impl Entry {
         })
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Makes the FIFO on which init waits.
     pub fn make_fifo(&self) -> Result<PathBuf> {
         let path = self.fifo();

@@ -1,4 +1,5 @@
-//! Command line arguments as runc takes them: `--name value`, `--name=value`, `-n value`, then words.
+//! Command line arguments as runc takes them: `--name value`, `--name=value`, `-n value`, and words among them. Go's
+//! flag package, which runc uses, takes `-name` for `--name` as well, and engines make use of it (`-no-subreaper`).
 
 use std::ffi::OsString;
 
@@ -45,7 +46,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// Parses until `--` or until `words` words have been seen; all that follows are words.
+    /// Parses until `--` or until `words` words have been seen; all that follows are words. `--help` and `-h` are
+    /// options of every command.
     pub fn parse(arguments: &mut Vec<OsString>, flags: &[Flag], words: usize) -> Result<Self> {
         let mut parsed = Self::default();
         let mut rest = std::mem::take(arguments).into_iter().map(|argument| {
@@ -60,30 +62,14 @@ impl Args {
             if argument == "--" {
                 break;
             }
-            let (flag, inline) = match argument.strip_prefix("--") {
-                Some(long) => {
-                    let (name, inline) = match long.split_once('=') {
-                        Some((name, value)) => (name, Some(value.to_owned())),
-                        None => (long, None),
-                    };
-                    (flags.iter().find(|flag| flag.name == name), inline)
-                }
-                None => match argument.strip_prefix('-').filter(|short| !short.is_empty()) {
-                    Some(short) => {
-                        let mut letters = short.chars();
-                        let letter = letters.next();
-                        let inline = Some(letters.as_str()).filter(|text| !text.is_empty());
-                        let inline =
-                            inline.map(|text| text.strip_prefix('=').unwrap_or(text).to_owned());
-                        (flags.iter().find(|flag| flag.short == letter), inline)
-                    }
-                    None => {
-                        parsed.words.push(argument);
-                        continue;
-                    }
-                },
-            };
-            let flag = flag.ok_or_else(|| Error::invalid(format!("unknown option {argument}")))?;
+            if argument == "-" || !argument.starts_with('-') {
+                parsed.words.push(argument);
+                continue;
+            }
+            let (flag, inline) = find(flags, &argument).ok_or_else(|| {
+                Error::invalid(format!("unknown option {argument}"))
+                    .hint("--help lists what there is")
+            })?;
             let value = match (flag.value, inline) {
                 (true, Some(value)) => value,
                 (true, None) => rest
@@ -91,9 +77,10 @@ impl Args {
                     .transpose()?
                     .ok_or_else(|| Error::invalid(format!("--{} needs a value", flag.name)))?,
                 (false, None) => "true".to_owned(),
-                (false, Some(value)) if value == "true" || value == "false" => value,
-                (false, Some(_)) => {
-                    return Err(Error::invalid(format!("--{} takes no value", flag.name)));
+                (false, Some(value)) => {
+                    boolean(&value).map(|on| on.to_string()).ok_or_else(|| {
+                        Error::invalid(format!("--{} is true or false, not {value:?}", flag.name))
+                    })?
                 }
             };
             parsed.options.push((flag.name, value));
@@ -138,13 +125,49 @@ impl Args {
         self.value(name).map(parse).transpose()
     }
 
-    /// The only word.
+    /// The container's id, which is the first word of every command that takes words.
     pub fn id(&self) -> Result<&str> {
-        match self.words.as_slice() {
-            [id] => Ok(id),
-            [] => Err(Error::invalid("the container's id is missing")),
-            [_, extra, ..] => Err(Error::invalid(format!("unexpected argument {extra:?}"))),
+        match self.words.first() {
+            Some(id) if !id.is_empty() => Ok(id),
+            _ => Err(Error::invalid("container id cannot be empty")),
         }
+    }
+}
+
+const HELP: Flag = switch("help", Some('h'), "print this help");
+
+/// The flag that an argument with a dash names, and the value that it brings along.
+fn find<'a>(flags: &'a [Flag], argument: &str) -> Option<(&'a Flag, Option<String>)> {
+    let text = argument.strip_prefix("--").or(argument.strip_prefix('-'))?;
+    let (name, inline) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    let mut all = flags.iter().chain([&HELP]);
+    if let Some(flag) = all.clone().find(|flag| flag.name == name) {
+        return Some((flag, inline));
+    }
+    if argument.starts_with("--") {
+        return None;
+    }
+    let mut letters = text.chars();
+    let letter = letters.next();
+    let rest = letters.as_str();
+    let flag = all.find(|flag| flag.short == letter)?;
+    match rest.strip_prefix('=') {
+        Some(value) => Some((flag, Some(value.to_owned()))),
+        None if rest.is_empty() => Some((flag, None)),
+        // Switches are not joined: `-dt` is no option, `-eA=B` is.
+        None => flag.value.then(|| (flag, Some(rest.to_owned()))),
+    }
+}
+
+/// What Go's strconv.ParseBool takes.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
@@ -184,7 +207,10 @@ mod tests {
 
     #[test]
     fn wrong_lines() {
-        for line in ["--nope", "-x", "--bundle", "--detach=maybe"] {
+        assert!(!parse("-detach=0", usize::MAX).unwrap().has("detach"));
+        assert!(parse("a --help", usize::MAX).unwrap().has("help"));
+        assert_eq!(parse("-bundle /x", 1).unwrap().value("bundle"), Some("/x"));
+        for line in ["--nope", "-x", "-dd", "--d", "--bundle", "--detach=maybe"] {
             assert!(parse(line, usize::MAX).is_err(), "{line}");
         }
     }

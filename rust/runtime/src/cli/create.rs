@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::args::{Args, Flag, switch, value};
-use super::{Command, Context, warn, write_pid_file};
+use super::inherited::Inherited;
+use super::{Command, Context, inherited, notify, write_pid_file};
 use crate::cgroup::Unit;
 use crate::create::{CreateOptions, Created, cgroup_path, cgroups_path, create};
 use crate::error::{Error, Result};
@@ -19,19 +20,27 @@ pub const COMMAND: Command = Command {
     usage: "ID",
     help: "make a container from a bundle; start lets it run",
     flags: FLAGS,
-    words: usize::MAX,
     enters: true,
+    takes: (1, 1),
     run,
+    ..Command::DEFAULT
 };
 
-/// Also those of `run`.
-pub const FLAGS: &[Flag] = &[
+const FLAGS: &[Flag] = &COMMON;
+
+/// Those that `run` has as well.
+pub const COMMON: [Flag; 7] = [
     value(
         "bundle",
         Some('b'),
         "directory with config.json (default: the current one)",
     ),
     value("console-socket", None, "unix socket that gets the terminal"),
+    value(
+        "pidfd-socket",
+        None,
+        "unix socket that gets a pidfd of the first process",
+    ),
     value("pid-file", None, "file for the pid of the first process"),
     value(
         "preserve-fds",
@@ -44,13 +53,11 @@ pub const FLAGS: &[Flag] = &[
         None,
         "move the root and chroot: for a host that runs from its initramfs",
     ),
-    switch("detach", Some('d'), "run: do not wait for the end"),
-    switch("keep", None, "run: keep the state after the end"),
 ];
 
 fn run(context: &Context, args: Args) -> Result<u8> {
     let made = make(context, &args, true)?;
-    warn(&made.created.warnings);
+    context.log.warn(&made.created.warnings);
     Ok(0)
 }
 
@@ -68,17 +75,20 @@ pub fn make(context: &Context, args: &Args, gated: bool) -> Result<Made> {
     let id = args.id()?;
     let bundle = absolute(args.value("bundle").unwrap_or("."))?;
     let spec = spec::load(&bundle)?;
+    let inherited = inherited::of_container(args)?;
     let terminal = spec
         .process()
         .as_ref()
         .is_some_and(|process| process.terminal() == Some(true));
-    let console_socket = console_socket(args, terminal, gated || args.has("detach"))?;
+    let sockets = Sockets::connect(args, terminal, gated || args.has("detach"))?;
     let unit = match context.systemd_cgroup {
         true => Some(Unit::plan(&cgroups_path(&spec), id)?),
         false => None,
     };
     let entry = Entry::create(&context.root, id)?;
-    let result = fill(&entry, args, &bundle, &spec, gated, console_socket, unit);
+    let result = fill(
+        context, &entry, args, &bundle, &spec, gated, sockets, inherited, unit,
+    );
     match result {
         Ok((record, created)) => Ok(Made {
             entry,
@@ -93,23 +103,30 @@ pub fn make(context: &Context, args: &Args, gated: bool) -> Result<Made> {
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn fill(
+    context: &Context,
     entry: &Entry,
     args: &Args,
     bundle: &Path,
     spec: &Spec,
     gated: bool,
-    console_socket: Option<OwnedFd>,
+    sockets: Sockets,
+    inherited: Inherited,
     unit: Option<Unit>,
 ) -> Result<(Record, Created)> {
     let id = args.id()?;
+    // What only this start needs stays out of the spec that is kept: an exec must not announce readiness.
+    let mut own = spec.clone();
+    notify::prepare(entry.directory(), &mut own)?;
+    add_environment(&mut own, inherited.environment);
     let created = create(CreateOptions {
         id: id.to_owned(),
         bundle: bundle.to_owned(),
-        spec,
+        spec: &own,
         stdio: [None, None, None],
-        console_socket,
-        preserve_fds: preserve_fds(args)?,
+        console_socket: sockets.console,
+        preserve_fds: inherited.count,
         start_fifo: if gated {
             Some(entry.make_fifo()?)
         } else {
@@ -138,10 +155,11 @@ fn fill(
             .map(|root| bundle.join(root.path()))
             .unwrap_or_default(),
     };
-    match entry
-        .save(&record, spec)
-        .and_then(|()| write_pid_file(args, record.pid))
-    {
+    let finished = strict(context, &created)
+        .and_then(|()| send_pidfd(sockets.pidfd.as_ref(), &created.pidfd))
+        .and_then(|()| entry.save(&record, spec))
+        .and_then(|()| write_pid_file(args, record.pid));
+    match finished {
         Ok(()) => Ok((record, created)),
         Err(error) => {
             let _ = created.destroy();
@@ -150,46 +168,85 @@ fn fill(
     }
 }
 
+/// `--rootless=false`: what has been left out for want of permission is an error.
+fn strict(context: &Context, created: &Created) -> Result<()> {
+    match created.cgroup.skipped() {
+        skipped if context.rootless == Some(false) && !skipped.is_empty() => Err(Error::new(
+            "cgroup",
+            format!("control groups cannot be used: {}", skipped.join(", ")),
+        )
+        .hint("leave out --rootless=false to do without them")),
+        _ => Ok(()),
+    }
+}
+
+fn add_environment(spec: &mut Spec, variables: Vec<String>) {
+    if let Some(process) = spec.process_mut() {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.extend(variables);
+        process.set_env(Some(env));
+    }
+}
+
 /// After the end of a container: its poststop hooks, whose failures are warnings (runtime.md, "Lifecycle").
-pub fn poststop(spec: &Spec, record: &Record) {
+pub fn poststop(context: &Context, spec: &Spec, record: &Record) {
     let Some(all) = spec.hooks() else { return };
     let state = hooks::state(spec, &record.id, "stopped", None, &record.bundle);
-    warn(&hooks::run_all(
+    context.log.warn(&hooks::run_all(
         "poststop",
         all.poststop().as_deref(),
         &state,
     ));
 }
 
-fn preserve_fds(args: &Args) -> Result<u32> {
-    let given: u32 = args.number("preserve-fds")?.unwrap_or(0);
-    // systemd's socket activation passes its descriptors from 3 on as well (sd_listen_fds(3)).
-    let listen = std::env::var("LISTEN_FDS")
-        .ok()
-        .and_then(|count| count.parse::<u32>().ok())
-        .unwrap_or(0);
-    given
-        .checked_add(listen)
-        .filter(|sum| *sum < 1 << 20)
-        .ok_or_else(|| Error::invalid("--preserve-fds is too large"))
+/// The sockets that the caller waits at.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Gets the pty's master.
+    pub console: Option<OwnedFd>,
+    /// Gets the pidfd.
+    pub pidfd: Option<OwnedFd>,
 }
 
-/// Connects to the console socket.
-pub fn console_socket(args: &Args, terminal: bool, detached: bool) -> Result<Option<OwnedFd>> {
-    match args.value("console-socket").filter(|path| !path.is_empty()) {
-        Some(_) if !terminal => Err(Error::invalid(
-            "--console-socket is for a process with \"terminal\": true",
-        )),
-        Some(path) => UnixStream::connect(path)
-            .map(|socket| Some(socket.into()))
-            .map_err(|e| {
-                let errno = nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-                Error::at("terminal", "connect", path, errno)
-            }),
-        None if terminal && detached => Err(Error::invalid(
-            "cannot allocate tty if pyd-runtime will detach without setting console socket",
-        )),
-        None => Ok(None),
+impl Sockets {
+    /// Connects to `--console-socket` and `--pidfd-socket`.
+    pub fn connect(args: &Args, terminal: bool, detached: bool) -> Result<Self> {
+        let connect = |name: &str| {
+            let path = args.value(name).filter(|path| !path.is_empty());
+            let connected = path.map(|path| {
+                UnixStream::connect(path).map(OwnedFd::from).map_err(|e| {
+                    let errno = nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
+                    Error::at("terminal", "connect", path, errno).context(format!("--{name}"))
+                })
+            });
+            connected.transpose()
+        };
+        let wanted = args
+            .value("console-socket")
+            .is_some_and(|path| !path.is_empty());
+        if wanted && !(terminal && detached) {
+            return Err(Error::invalid(
+                "cannot use console socket if pyd-runtime will not detach or allocate tty",
+            ));
+        }
+        if !wanted && terminal && detached {
+            return Err(Error::invalid(
+                "cannot allocate tty if pyd-runtime will detach without setting console socket",
+            ));
+        }
+        Ok(Self {
+            console: connect("console-socket")?,
+            pidfd: connect("pidfd-socket")?,
+        })
+    }
+}
+
+/// Hands the pidfd over, as runc does it: the name is for people who trace.
+pub fn send_pidfd(socket: Option<&OwnedFd>, pidfd: &OwnedFd) -> Result<()> {
+    match socket {
+        Some(socket) => pyd_sys::fdpass::send(socket, b"pidfd", pidfd)
+            .map_err(|e| Error::os("process", "send the pidfd to the pidfd socket", e)),
+        None => Ok(()),
     }
 }
 

@@ -19,9 +19,9 @@ pub const COMMAND: Command = Command {
     usage: "ID",
     help: "remove a stopped or never started container",
     flags: FLAGS,
-    words: usize::MAX,
-    enters: false,
+    takes: (1, 1),
     run,
+    ..Command::DEFAULT
 };
 
 const FLAGS: &[Flag] = &[switch(
@@ -71,7 +71,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     }
     entry.remove()?;
     if let Ok(spec) = spec {
-        poststop(&spec, &record);
+        poststop(context, &spec, &record);
     }
     Ok(0)
 }

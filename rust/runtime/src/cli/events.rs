@@ -16,9 +16,9 @@ pub const COMMAND: Command = Command {
     usage: "ID",
     help: "print resource use and OOM kills as JSON lines",
     flags: FLAGS,
-    words: usize::MAX,
-    enters: false,
+    takes: (1, 1),
     run,
+    ..Command::DEFAULT
 };
 
 const FLAGS: &[Flag] = &[

@@ -2,14 +2,16 @@
 
 use std::os::fd::AsFd;
 
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use pyd_sys::pidfd;
 
 use super::args::{Args, Flag, switch, value};
-use super::create::console_socket;
-use super::{Command, Context, foreground, warn, write_pid_file};
+use super::create::{Sockets, send_pidfd};
+use super::{Command, Context, foreground, inherited, write_pid_file};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
-use crate::exec::{ExecOptions, exec};
+use crate::exec::{ExecChild, ExecOptions, exec};
 use crate::spec::{self, Capabilities, LinuxCapabilities, Process, Spec};
 use crate::state::{Entry, Status};
 
@@ -20,7 +22,10 @@ pub const COMMAND: Command = Command {
     flags: FLAGS,
     words: 1,
     enters: true,
+    takes: (1, usize::MAX),
+    failure: 255,
     run,
+    ..Command::DEFAULT
 };
 
 const FLAGS: &[Flag] = &[
@@ -30,6 +35,11 @@ const FLAGS: &[Flag] = &[
         "file with the process object, - for stdin",
     ),
     value("console-socket", None, "unix socket that gets the terminal"),
+    value(
+        "pidfd-socket",
+        None,
+        "unix socket that gets a pidfd of the process",
+    ),
     value("pid-file", None, "file for the pid of the process"),
     value("cwd", None, "working directory"),
     value("env", Some('e'), "NAME=value, may be repeated"),
@@ -58,11 +68,8 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn run(context: &Context, args: Args) -> Result<u8> {
-    let (id, command) = args
-        .words
-        .split_first()
-        .ok_or_else(|| Error::invalid("the container's id is missing"))?;
-    let entry = Entry::open(&context.root, id)?;
+    let command = args.words.get(1..).unwrap_or_default();
+    let entry = Entry::open(&context.root, args.id()?)?;
     let record = entry.record()?;
     match entry.status(&record) {
         Status::Running => {}
@@ -84,7 +91,8 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     };
     let detached = args.has("detach");
     let terminal = process.terminal() == Some(true);
-    let socket = console_socket(&args, terminal, detached)?;
+    let sockets = Sockets::connect(&args, terminal, detached)?;
+    let preserve_fds = inherited::of_exec(&args)?;
     let cgroup = Cgroup::load(&record.cgroup)?;
     // Others may use the container while the command runs.
     drop(entry);
@@ -93,7 +101,6 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     } else {
         Some(foreground::block_signals()?)
     };
-    let preserve_fds = args.number("preserve-fds")?.unwrap_or(0);
     let options = ExecOptions {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
@@ -108,17 +115,12 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         &options,
         Some(&cgroup),
     )?;
-    warn(&child.warnings);
-    if let (Some(socket), Some(master)) = (
-        socket,
-        child
-            .console
-            .take_if(|_| args.value("console-socket").is_some()),
-    ) {
-        pyd_sys::fdpass::send(&socket, b"/dev/ptmx", &master)
-            .map_err(|e| Error::os("terminal", "send the terminal to the console socket", e))?;
+    context.log.warn(&child.warnings);
+    if let Err(error) = announce(&args, &sockets, &mut child) {
+        // The caller would not know what it is to wait for.
+        let _ = pidfd::send_signal(&child.pidfd, Signal::SIGKILL as i32);
+        return Err(error);
     }
-    write_pid_file(&args, child.pid.as_raw())?;
     match signals {
         Some(signals) => foreground::wait(
             child.pid,
@@ -128,6 +130,18 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         ),
         None => Ok(0),
     }
+}
+
+/// Gives the caller what it asked for: the terminal, the pidfd, the pid.
+fn announce(args: &Args, sockets: &Sockets, child: &mut ExecChild) -> Result<()> {
+    if let Some(socket) = &sockets.console
+        && let Some(master) = child.console.take()
+    {
+        pyd_sys::fdpass::send(socket, b"/dev/ptmx", &master)
+            .map_err(|e| Error::os("terminal", "send the terminal to the console socket", e))?;
+    }
+    send_pidfd(sockets.pidfd.as_ref(), &child.pidfd)?;
+    write_pid_file(args, child.pid.as_raw())
 }
 
 fn read_process(file: &str) -> Result<Process> {

@@ -11,10 +11,9 @@ pub const COMMAND: Command = Command {
     name: "features",
     usage: "",
     help: "print what this runtime supports as JSON",
-    flags: &[],
-    words: usize::MAX,
-    enters: false,
+    takes: (0, 0),
     run,
+    ..Command::DEFAULT
 };
 
 const MOUNT_OPTIONS: &[&str] = &[

@@ -17,9 +17,9 @@ pub const COMMAND: Command = Command {
     usage: "ID [SIGNAL]",
     help: "send a signal (default SIGTERM) to a container's first process",
     flags: FLAGS,
-    words: usize::MAX,
-    enters: false,
+    takes: (1, 2),
     run,
+    ..Command::DEFAULT
 };
 
 const FLAGS: &[Flag] = &[switch("all", Some('a'), "to all its processes")];

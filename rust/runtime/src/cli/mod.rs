@@ -1,27 +1,27 @@
 //! The command line: options of the runc kind, one module per command.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::json;
-
-use crate::error::{EXIT_ENGINE, Error, Result};
-use crate::shim::clock;
+use crate::error::{Error, Result};
 use crate::{seal, tini};
 
 mod args;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
 mod exec;
 mod features;
 mod foreground;
+mod inherited;
 mod kill;
 mod list;
+mod log;
+mod notify;
 mod pause;
 mod ps;
+mod root;
 mod run;
 pub mod shim;
 mod spec;
@@ -30,21 +30,36 @@ mod state;
 mod update;
 
 use args::{Args, Flag, switch, value};
+use log::Log;
 
 const GLOBAL: &[Flag] = &[
     value("root", None, "directory of the state of containers"),
-    value("log", None, "file that errors are written to as well"),
+    value(
+        "log",
+        None,
+        "file for errors (also on stderr) and warnings (not on stderr then)",
+    ),
     value("log-format", None, "text or json"),
-    switch("debug", None, "accepted for compatibility"),
+    switch("debug", None, "log each call and its exit status"),
     switch(
         "systemd-cgroup",
         None,
         "let systemd make the control groups; cgroupsPath is slice:prefix:name",
     ),
-    value("rootless", None, "accepted for compatibility"),
+    value(
+        "rootless",
+        None,
+        "true: without control groups if need be; false: not; auto: with a warning",
+    ),
+    value("criu", None, "ignored, with a warning"),
     switch("version", Some('v'), "print the version"),
     switch("help", Some('h'), "print this help"),
 ];
+
+/// Exit status of a command that failed.
+const EXIT_FAILURE: u8 = 1;
+/// Exit status of a command that does not exist, as urfave/cli has it.
+const EXIT_UNKNOWN: u8 = 3;
 
 /// What every command gets.
 #[derive(Debug)]
@@ -53,20 +68,58 @@ pub struct Context {
     pub root: PathBuf,
     /// `--systemd-cgroup`.
     pub systemd_cgroup: bool,
+    /// `--log` and what belongs to it.
+    pub log: Log,
+    /// `--rootless`: whether control groups that cannot be had are done without; `None`: with a warning.
+    pub rootless: Option<bool>,
 }
 
 type Run = fn(&Context, Args) -> Result<u8>;
 
-/// Name, arguments, purpose, options, words before the command of the container begins, and the function.
+/// One command, described once: for parsing, checking and helping.
 struct Command {
     name: &'static str,
     usage: &'static str,
     help: &'static str,
     flags: &'static [Flag],
+    /// Words before the command of the container begins, from where on a dash means nothing.
     words: usize,
+    /// The fewest and the most words it takes.
+    takes: (usize, usize),
     /// Whether this process or a copy of it enters the container.
     enters: bool,
+    /// Exit status when it fails, as runc has it.
+    failure: u8,
     run: Run,
+}
+
+impl Command {
+    const DEFAULT: Self = Self {
+        name: "",
+        usage: "",
+        help: "",
+        flags: &[],
+        words: usize::MAX,
+        takes: (0, 0),
+        enters: false,
+        failure: EXIT_FAILURE,
+        run: |_, _| Ok(0),
+    };
+
+    /// Wrong numbers of words, in runc's own terms.
+    fn check(&self, args: &Args) -> Result<()> {
+        let (fewest, most) = self.takes;
+        let wanted = match args.words.len() {
+            given if (fewest..=most).contains(&given) => return Ok(()),
+            _ if fewest == most => format!("exactly {fewest}"),
+            given if given < fewest => format!("a minimum of {fewest}"),
+            _ => format!("a maximum of {most}"),
+        };
+        Err(
+            Error::invalid(format!("{:?} requires {wanted} argument(s)", self.name))
+                .hint(format!("pyd-runtime {} --help", self.name)),
+        )
+    }
 }
 
 const COMMANDS: &[Command] = &[
@@ -85,6 +138,8 @@ const COMMANDS: &[Command] = &[
     spec::COMMAND,
     features::COMMAND,
     list::COMMAND,
+    checkpoint::CHECKPOINT,
+    checkpoint::RESTORE,
 ];
 
 /// Runs the program; `arguments` with its name. Gives the exit status.
@@ -105,101 +160,118 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Ok(global) => global,
         Err(error) => return complain(&error),
     };
-    match dispatch(&global, &arguments) {
-        Ok(status) => status,
-        Err(error) => {
-            if let Some(log) = global.value("log").filter(|log| !log.is_empty()) {
-                write_log(Path::new(log), global.value("log-format"), &error);
-            }
-            complain(&error)
-        }
-    }
+    dispatch(&global, &arguments)
 }
 
+/// For an error from before there is a log.
 fn complain(error: &Error) -> u8 {
-    // Whether anybody reads it or not, the exit status is what it is.
-    let _ = writeln!(std::io::stderr(), "pyd-runtime: {error}");
-    error.exit_code
+    Log::default().error(error);
+    EXIT_FAILURE
 }
 
-fn dispatch(global: &Args, arguments: &[OsString]) -> Result<u8> {
+fn dispatch(global: &Args, arguments: &[OsString]) -> u8 {
     if global.has("version") {
         println!(
             "pyd-runtime version {}\nspec: {}",
             env!("CARGO_PKG_VERSION"),
             spec::VERSION
         );
-        return Ok(0);
+        return 0;
     }
-    let name = global.words.first().map(String::as_str);
-    if global.has("help") || matches!(name, None | Some("help")) {
+    let name = global.words.first().map_or("", String::as_str);
+    let known = |name: &str| COMMANDS.iter().find(|command| command.name == name);
+    if global.has("help") || name.is_empty() {
         print!("{}", help());
-        return Ok(if name.is_none() && !global.has("help") {
-            EXIT_ENGINE
-        } else {
-            0
-        });
+        return 0;
     }
-    let name = name.unwrap_or_default();
-    let command = COMMANDS
-        .iter()
-        .find(|command| command.name == name)
-        .ok_or_else(|| {
-            Error::invalid(format!("unknown command {name:?}"))
-                .hint("pyd-runtime --help lists them")
-        })?;
-    if command.enters {
-        seal::ensure(arguments)?;
+    if matches!(name, "help" | "h") {
+        let text = match global.words.get(1) {
+            None => help(),
+            Some(name) => match known(name) {
+                Some(command) => command_help(command),
+                None => return unknown(name),
+            },
+        };
+        print!("{text}");
+        return 0;
     }
-    let mut rest = global.words[1..]
-        .iter()
-        .map(OsString::from)
-        .collect::<Vec<_>>();
-    if rest
-        .iter()
-        .take_while(|word| *word != "--")
-        .take(command.words)
-        .any(|word| word == "--help" || word == "-h")
+    let Some(command) = known(name) else {
+        return unknown(name);
+    };
+    // Before anything is open or written: the program begins again.
+    if command.enters
+        && let Err(error) = seal::ensure(arguments)
     {
-        print!("{}", command_help(command));
-        return Ok(0);
+        return complain(&error);
     }
-    let args = Args::parse(&mut rest, command.flags, command.words)?;
-    (command.run)(
-        &Context {
-            root: root(global.value("root"))?,
-            systemd_cgroup: global.has("systemd-cgroup"),
+    let log = match Log::open(global) {
+        Ok(log) => log,
+        Err(error) => return complain(&error),
+    };
+    let context = Context {
+        root: PathBuf::new(),
+        systemd_cgroup: global.has("systemd-cgroup"),
+        log,
+        rootless: None,
+    };
+    perform(command, global, context)
+}
+
+fn unknown(name: &str) -> u8 {
+    let error = Error::invalid(format!("unknown command {name:?}"));
+    complain(&error.hint("pyd-runtime --help lists them"));
+    EXIT_UNKNOWN
+}
+
+/// Runs the command; `context` has no more than its log yet.
+fn perform(command: &Command, global: &Args, mut context: Context) -> u8 {
+    let mut rest = global.words[1..].iter().map(OsString::from).collect();
+    context.log.debug(&format!(
+        "pyd-runtime {}: {:?}",
+        env!("CARGO_PKG_VERSION"),
+        global.words
+    ));
+    let parsed = Args::parse(&mut rest, command.flags, command.words).and_then(|args| {
+        if !args.has("help") {
+            command.check(&args)?;
+            context.rootless = rootless(global.value("rootless"))?;
+            context.root = root::find(global.value("root"))?;
+        }
+        if global.value("criu").is_some() {
+            let text = "--criu is ignored: pyd-runtime makes no checkpoints";
+            context.log.warn(&[text.to_owned()]);
+        }
+        Ok(args)
+    });
+    let (result, failure) = match parsed {
+        Ok(args) if args.has("help") => {
+            print!("{}", command_help(command));
+            return 0;
+        }
+        Ok(args) => ((command.run)(&context, args), command.failure),
+        Err(error) => (Err(error), EXIT_FAILURE),
+    };
+    match result {
+        Ok(status) => {
+            context.log.debug(&format!("exit status {status}"));
+            status
+        }
+        Err(error) => {
+            context.log.error(&error);
+            failure
+        }
+    }
+}
+
+fn rootless(given: Option<&str>) -> Result<Option<bool>> {
+    match given {
+        None | Some("" | "auto") => Ok(None),
+        Some(text) => match args::boolean(text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Error::invalid(format!(
+                "--rootless is true, false or auto, not {text:?}"
+            ))),
         },
-        args,
-    )
-}
-
-fn root(given: Option<&str>) -> Result<PathBuf> {
-    let root = match given {
-        Some(root) => PathBuf::from(root),
-        None if nix::unistd::geteuid().is_root() => PathBuf::from("/run/pyd-runtime"),
-        None => {
-            let base = std::env::var_os("XDG_RUNTIME_DIR")
-                .ok_or_else(|| Error::invalid("XDG_RUNTIME_DIR is not set").hint("give --root"))?;
-            Path::new(&base).join("pyd-runtime")
-        }
-    };
-    std::path::absolute(&root)
-        .map_err(|e| Error::invalid(format!("--root {}: {e}", root.display())))
-}
-
-/// One line as runc writes it: engines read the reason of a failure from there.
-fn write_log(path: &Path, format: Option<&str>, error: &Error) {
-    let time = clock::now();
-    let line = match format {
-        Some("json") => {
-            json!({ "level": "error", "msg": error.to_string(), "time": time }).to_string()
-        }
-        _ => format!("time=\"{time}\" level=error msg={:?}", error.to_string()),
-    };
-    // The error itself is reported anyway; a log that cannot be written changes nothing about it.
-    if let Ok(mut log) = OpenOptions::new().append(true).create(true).open(path) {
-        let _ = writeln!(log, "{line}");
     }
 }
 
@@ -255,11 +327,4 @@ fn write_pid_file(args: &Args, pid: i32) -> Result<()> {
                 nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)),
             )
         })
-}
-
-/// Warnings go to stderr, one line each.
-fn warn(warnings: &[String]) {
-    for warning in warnings {
-        let _ = writeln!(std::io::stderr(), "pyd-runtime: warning: {warning}");
-    }
 }

@@ -10,20 +10,18 @@ pub const PAUSE: Command = Command {
     name: "pause",
     usage: "ID",
     help: "stop all processes of a container for a while",
-    flags: &[],
-    words: usize::MAX,
-    enters: false,
+    takes: (1, 1),
     run: pause,
+    ..Command::DEFAULT
 };
 
 pub const RESUME: Command = Command {
     name: "resume",
     usage: "ID",
     help: "let a paused container go on",
-    flags: &[],
-    words: usize::MAX,
-    enters: false,
+    takes: (1, 1),
     run: resume,
+    ..Command::DEFAULT
 };
 
 fn pause(context: &Context, args: Args) -> Result<u8> {

@@ -2,9 +2,9 @@
 
 use std::os::fd::AsFd;
 
-use super::args::Args;
-use super::create::{FLAGS, Made, make, poststop};
-use super::{Command, Context, foreground, warn};
+use super::args::{Args, Flag, switch};
+use super::create::{COMMON, Made, make, poststop};
+use super::{Command, Context, foreground, notify};
 use crate::error::Result;
 use crate::intel_rdt;
 
@@ -13,9 +13,26 @@ pub const COMMAND: Command = Command {
     usage: "ID",
     help: "create and start a container, and wait for its end",
     flags: FLAGS,
-    words: usize::MAX,
     enters: true,
+    takes: (1, 1),
     run,
+    ..Command::DEFAULT
+};
+
+const FLAGS: &[Flag] = &{
+    let mut all = [switch("detach", Some('d'), "do not wait for the end"); COMMON.len() + 3];
+    all[0] = switch("keep", None, "keep the state after the end");
+    all[1] = switch(
+        "no-subreaper",
+        None,
+        "leave orphans to the caller's own reaper (done in any case)",
+    );
+    let mut at = 0;
+    while at < COMMON.len() {
+        all[3 + at] = COMMON[at];
+        at += 1;
+    }
+    all
 };
 
 fn run(context: &Context, args: Args) -> Result<u8> {
@@ -32,17 +49,30 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         spec,
         mut created,
     } = make(context, &args, false)?;
-    let started = created.start();
-    warn(&created.warnings);
-    if let Err(error) = started {
-        let _ = created.destroy();
-        let _ = entry.remove();
-        poststop(&spec, &record);
-        return Err(error);
-    }
-    let Some(signals) = signals else { return Ok(0) };
+    let listening = notify::listen(entry.directory());
+    let started = listening.and_then(|listener| created.start().map(|()| listener));
+    context.log.warn(&created.warnings);
+    let listener = match started {
+        Ok(listener) => listener,
+        Err(error) => {
+            let _ = created.destroy();
+            let _ = entry.remove();
+            poststop(context, &spec, &record);
+            return Err(error);
+        }
+    };
     // Unlocked while it runs, so that other commands can be used on it.
     drop(entry);
+    let Some(signals) = signals else {
+        if let Some(listener) = listener {
+            listener.forward(created.pidfd.as_fd(), created.pid, &context.log)?;
+        }
+        return Ok(0);
+    };
+    if let Some(listener) = listener {
+        // The service manager watches this process, which lives as long as the container.
+        listener.forward(created.pidfd.as_fd(), nix::unistd::getpid(), &context.log)?;
+    }
     let console = created.console.take();
     let status = foreground::wait(created.pid, created.pidfd.as_fd(), console, signals)?;
     if args.has("keep") {
@@ -56,6 +86,6 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         // Somebody has deleted it in the meantime, which is what we are about to do.
         Err(_) => return Ok(status),
     }
-    poststop(&spec, &record);
+    poststop(context, &spec, &record);
     Ok(status)
 }

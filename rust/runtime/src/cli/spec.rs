@@ -16,9 +16,9 @@ pub const COMMAND: Command = Command {
     usage: "",
     help: "write a config.json that runs sh in rootfs/",
     flags: FLAGS,
-    words: usize::MAX,
-    enters: false,
+    takes: (0, 0),
     run,
+    ..Command::DEFAULT
 };
 
 const FLAGS: &[Flag] = &[
@@ -40,9 +40,9 @@ fn run(_: &Context, args: Args) -> Result<u8> {
             nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)),
         )
     };
-    if path.exists() {
+    if path.symlink_metadata().is_ok() {
         return Err(Error::invalid(format!(
-            "file {} exists, remove it first",
+            "File {} exists. Remove it first",
             path.display()
         )));
     }

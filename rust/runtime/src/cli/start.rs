@@ -1,7 +1,12 @@
 //! `start`: lets the created container run its command.
 
+use std::os::fd::AsFd;
+
+use nix::unistd::Pid;
+use pyd_sys::pidfd;
+
 use super::args::Args;
-use super::{Command, Context, warn};
+use super::{Command, Context, notify};
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::state::{Entry, Status};
@@ -10,17 +15,16 @@ pub const COMMAND: Command = Command {
     name: "start",
     usage: "ID",
     help: "run the command of a created container",
-    flags: &[],
-    words: usize::MAX,
-    enters: false,
+    takes: (1, 1),
     run,
+    ..Command::DEFAULT
 };
 
 fn run(context: &Context, args: Args) -> Result<u8> {
     let entry = Entry::open(&context.root, args.id()?)?;
     let record = entry.record()?;
     match entry.status(&record) {
-        Status::Created => entry.release()?,
+        Status::Created => {}
         Status::Stopped => {
             return Err(Error::new(
                 "state",
@@ -35,14 +39,23 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         }
     }
     let spec = entry.spec()?;
+    let listener = notify::listen(entry.directory())?;
+    let pid = Pid::from_raw(record.pid);
+    // Before it runs: afterwards its number could be another's.
+    let pidfd = pidfd::open(pid).map_err(|e| Error::os("state", "pidfd_open", e))?;
+    entry.release()?;
     if let Some(all) = spec.hooks() {
-        let pid = Some(nix::unistd::Pid::from_raw(record.pid));
-        let state = hooks::state(&spec, &record.id, "running", pid, &record.bundle);
-        warn(&hooks::run_all(
+        let state = hooks::state(&spec, &record.id, "running", Some(pid), &record.bundle);
+        context.log.warn(&hooks::run_all(
             "poststart",
             all.poststart().as_deref(),
             &state,
         ));
+    }
+    // Other commands need not wait for the service to get ready.
+    drop(entry);
+    if let Some(listener) = listener {
+        listener.forward(pidfd.as_fd(), pid, &context.log)?;
     }
     Ok(0)
 }

@@ -12,10 +12,9 @@ pub const COMMAND: Command = Command {
     name: "state",
     usage: "ID",
     help: "print the state of a container as JSON",
-    flags: &[],
-    words: usize::MAX,
-    enters: false,
+    takes: (1, 1),
     run,
+    ..Command::DEFAULT
 };
 
 fn run(context: &Context, args: Args) -> Result<u8> {
@@ -34,7 +33,7 @@ pub fn value(record: &Record, spec: &Spec, status: Status) -> Value {
     } else {
         record.pid
     };
-    json!({
+    let mut state = json!({
         "ociVersion": spec.version(),
         "id": record.id,
         "pid": pid,
@@ -42,7 +41,10 @@ pub fn value(record: &Record, spec: &Spec, status: Status) -> Value {
         "bundle": record.bundle,
         "rootfs": record.rootfs,
         "created": record.created,
-        "annotations": spec.annotations().clone().unwrap_or_default(),
         "owner": "",
-    })
+    });
+    if let Some(annotations) = spec.annotations().as_ref().filter(|all| !all.is_empty()) {
+        state["annotations"] = json!(annotations);
+    }
+    state
 }
