@@ -4,6 +4,7 @@
 //! Each step needs a power that a later one gives away: limits and scheduling need CAP_SYS_NICE, a seccomp filter
 //! without no_new_privs needs CAP_SYS_ADMIN, dropping the bounding set needs CAP_SETPCAP, the ids CAP_SETUID.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -54,10 +55,8 @@ impl<'a> Launch<'a> {
         let text = |s: &String| {
             CString::new(s.as_str()).map_err(|_| Error::invalid("process.env contains a NUL byte"))
         };
-        let environment = process
-            .env()
-            .iter()
-            .flatten()
+        let environment = last_of_each(process.env().as_deref().unwrap_or_default())
+            .into_iter()
             .map(text)
             .collect::<Result<Vec<_>>>()?;
         let has_home = environment
@@ -255,6 +254,19 @@ fn stay_inside() -> Result<()> {
             "the working directory lies outside the container",
         )),
     }
+}
+
+/// A name that is there twice has its last value, as with runc; getenv(3) of the command would find the first.
+fn last_of_each(env: &[String]) -> Vec<&String> {
+    let name = |entry: &str| entry.split_once('=').map(|(name, _)| name.to_owned());
+    let mut seen = HashSet::new();
+    let later = env.iter().rev().filter(|entry| match name(entry) {
+        Some(name) => seen.insert(name),
+        None => true,
+    });
+    let mut kept: Vec<_> = later.collect();
+    kept.reverse();
+    kept
 }
 
 fn persona(spec: &Spec) -> Result<Option<Persona>> {

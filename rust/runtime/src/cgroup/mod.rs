@@ -39,7 +39,7 @@ use oci_spec::runtime::LinuxResources;
 pub use cpu::weight_of_shares;
 pub use info::{Info, info};
 pub use layout::{Hierarchy, Layout, Mode};
-pub use stats::{Blkio, BlkioEntry, Cpu, CpuUsage, Memory, Pids, Stats, Throttling};
+pub use stats::{Blkio, BlkioEntry, Counter, Cpu, CpuUsage, Memory, Pids, Stats, Throttling};
 pub use systemd::Unit;
 
 use self::devices::Group;

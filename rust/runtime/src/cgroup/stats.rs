@@ -67,6 +67,24 @@ pub struct Memory {
     pub swap: Option<u64>,
     /// `memory.stat` as the kernel prints it.
     pub stats: BTreeMap<String, u64>,
+    /// Memory and swap together, not in Docker's answer.
+    #[serde(skip)]
+    pub with_swap: Counter,
+    /// Memory of the kernel for the container; v1 only.
+    #[serde(skip)]
+    pub kernel: Counter,
+    /// The part of it that is buffers of TCP; v1 only.
+    #[serde(skip)]
+    pub kernel_tcp: Counter,
+}
+
+/// One of v1's memory counters; 0 is also "not known".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counter {
+    pub usage: u64,
+    pub max_usage: u64,
+    pub limit: u64,
+    pub failcnt: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -183,6 +201,9 @@ fn memory(places: &Places) -> Memory {
                 failcnt: number(dir, "memory.failcnt"),
                 swap: number(dir, "memory.memsw.usage_in_bytes")
                     .map(|both| both.saturating_sub(usage)),
+                with_swap: counter(dir, "memory.memsw"),
+                kernel: counter(dir, "memory.kmem"),
+                kernel_tcp: counter(dir, "memory.kmem.tcp"),
                 ..Memory::default()
             }
         }
@@ -197,6 +218,16 @@ fn memory(places: &Places) -> Memory {
     stats.limit = stats.limit.min(machine);
     stats.stats = pairs(&dir.read("memory.stat").unwrap_or_default());
     stats
+}
+
+fn counter(dir: &Dir, prefix: &str) -> Counter {
+    let read = |name: &str| number(dir, &format!("{prefix}.{name}")).unwrap_or(0);
+    Counter {
+        usage: read("usage_in_bytes"),
+        max_usage: read("max_usage_in_bytes"),
+        limit: read("limit_in_bytes"),
+        failcnt: read("failcnt"),
+    }
 }
 
 fn machine_memory() -> u64 {

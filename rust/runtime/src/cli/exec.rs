@@ -25,7 +25,6 @@ pub const COMMAND: Command = Command {
     takes: (1, usize::MAX),
     failure: 255,
     run,
-    ..Command::DEFAULT
 };
 
 const FLAGS: &[Flag] = &[

@@ -28,6 +28,7 @@ mod spec;
 mod start;
 mod state;
 mod update;
+mod usage;
 
 use args::{Args, Flag, switch, value};
 use log::Log;

@@ -128,9 +128,8 @@ fn barrier(manager: &UnixDatagram, log: &Log) -> Result<()> {
     fdpass::send(manager, b"BARRIER=1", &writer).map_err(failed)?;
     drop(writer);
     let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut fds, PollTimeout::from(BARRIER)).map_err(failed)? {
-        0 => log.warn(&["the service manager does not answer BARRIER=1".to_owned()]),
-        _ => {}
+    if poll(&mut fds, PollTimeout::from(BARRIER)).map_err(failed)? == 0 {
+        log.warn(&["the service manager does not answer BARRIER=1".to_owned()]);
     }
     Ok(())
 }
