@@ -1,11 +1,13 @@
 """Debian's dockerd and containerd in a world of their own, with pyd-runtime as their runtime.
 
-They get their own network, mount and pid namespaces, directories and cgroup: nothing of the machine's Docker is
-read or written, and the end of the pid namespace ends every daemon, shim and container whatever a test did.
+They get their own network, mount and pid namespaces, directories and cgroup: nothing of the machine's
+Docker is read or written, and the end of the pid namespace ends every daemon, shim and container whatever
+a test did.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -13,34 +15,33 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyd
 from tests.support.command import Result, Terminal, find_program, wait_until
+from tests.support.registry import skopeo
 
 RUNTIME = Path(os.environ.get("PYD_RUNTIME") or Path(str(pyd.__file__)).parent / "_bin/pyd-runtime")
 
-# Shims put their sockets into /run/containerd/s and dockerd looks for plugins in /run/docker, whatever directories
-# they were given.
-PRIVATE_RUN = """set -e
-mkdir -p /run/containerd /run/docker
-mount -t tmpfs tmpfs /run/containerd
-mount -t tmpfs tmpfs /run/docker
+# Shims put their sockets into /run/containerd/s, dockerd looks for plugins in /run/docker, podman keeps locks
+# in /dev/shm and a cache in /var/lib/containers, whatever directories they were given.
+PRIVATE = """set -e
+mkdir -p /var/lib/containers
+for place in /run /dev/shm /var/lib/containers; do mount -t tmpfs tmpfs $place; done
+mkdir -p /run/lock /run/containerd
 ip link set lo up
 """
 
 
-class Daemons:
-    """A shell in new namespaces that starts daemons and reaps what they leave; `close` ends everything."""
+class Daemon:
+    """A shell in new namespaces that starts a daemon and reaps what it leaves; `close` ends everything."""
 
-    def __init__(self, directory: Path, commands: list[list[str]], env: dict[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, command: list[str]) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
-        lines = [f"{shlex.join(command)} &" for command in commands]
         # the loop reaps orphans, as the first process of a pid namespace has to
-        script = PRIVATE_RUN + "\n".join(lines) + "\nwhile :; do wait; sleep 0.2; done\n"
+        script = f"{PRIVATE}{shlex.join(command)} &\nwhile :; do wait; sleep 0.2; done\n"
         self._log = (directory / "log").open("w")
         self._process = subprocess.Popen(
             [
@@ -50,76 +51,82 @@ class Daemons:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env=os.environ | (env or {}),
         )
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         self.init = int(wait_until(lambda: children.read_text().split(), 5, "the pid namespace")[0])
 
     def enter(self, *command: str) -> list[str]:
         """The command line that runs `command` in these namespaces."""
-        return ["nsenter", f"--target={self.init}", "--net", "--mount", "--pid", *command]
+        return ["nsenter", f"--target={self.init}", "--net", "--mount", "--pid", "--", *command]
+
+    def sh(self, script: str) -> str:
+        """What a shell in these namespaces prints."""
+        done = subprocess.run(
+            self.enter("sh", "-c", script), capture_output=True, text=True, check=False, timeout=20
+        )
+        return done.stdout + done.stderr
 
     @property
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
 
-    def close(self) -> None:
+    def close(self, cgroup_parent: str) -> None:
         os.kill(self.init, signal.SIGKILL)
         self._process.wait(20)
         self._log.close()
+        remove_cgroups(cgroup_parent)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def remove_cgroups(parent: str) -> None:
     """Removes what daemons that were killed have left of their cgroups, once their processes have ended."""
-    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")]
     until = time.monotonic() + 5
-    for top in tops:
+    for top in [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")]:
         for directory, _, _ in os.walk(top / parent.strip("/"), topdown=False):
-            while True:
+            while Path(directory).exists():
                 try:
                     os.rmdir(directory)
-                    break
-                except FileNotFoundError:
-                    break
                 except OSError:
                     if time.monotonic() > until:
                         raise
                     time.sleep(0.02)
+        with contextlib.suppress(OSError):  # others may use it
+            os.rmdir(top / parent.strip("/").split("/")[0])
 
 
-class Dockerd:
+class Docker:
     """A Docker daemon with a bridge in its own network namespace. `docker(...)` runs the client."""
 
     def __init__(self, directory: Path, cgroup_parent: str, *options: str) -> None:
         daemon = find_program("dockerd")
-        self.client = next((path for path in ("/usr/bin/docker",) if Path(path).exists()), None) or find_program("docker")
-        assert daemon and self.client, "docker.io is not installed (sh tests/setup.sh)"
+        # the client of the daemon's own package: another one on the PATH may be too new for it
+        client = find_program("/usr/bin/docker", "docker")
+        assert daemon and client, "docker.io is not installed (sh tests/setup.sh)"
+        self.client = client
         self.cgroup_parent = cgroup_parent
         self.socket = directory / "docker.sock"
         self.exec_root = directory / "exec"
-        command = [
-            *(daemon, "--host", f"unix://{self.socket}", "--data-root", str(directory / "data")),
-            *("--exec-root", str(self.exec_root), "--pidfile", str(directory / "docker.pid")),
-            *("--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bip", "10.213.0.1/24"),
-            *("--cgroup-parent", cgroup_parent, "--exec-opt", "native.cgroupdriver=cgroupfs"),
-            *("--add-runtime", f"pyd={RUNTIME}", *options),
-        ]
-        # the daemon starts its containerd by itself, below its own directories
-        self.daemons = Daemons(directory, [command])
-        try:
-            wait_until(lambda: self("version", code=None).code == 0, 30, f"dockerd: {self.log}")
-        except AssertionError:
-            self.close()
-            raise
         self._terminals: list[Terminal] = []
-
-    @property
-    def log(self) -> str:
-        return self.daemons.log
+        # it starts a containerd of its own, below its own directories
+        self.daemon = Daemon(
+            directory,
+            [
+                *(daemon, "--host", f"unix://{self.socket}", "--data-root", str(directory / "data")),
+                *("--exec-root", str(self.exec_root), "--pidfile", str(directory / "docker.pid")),
+                *("--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bip", "10.213.0.1/24"),
+                *("--cgroup-parent", cgroup_parent, "--exec-opt", "native.cgroupdriver=cgroupfs"),
+                *("--add-runtime", f"pyd={RUNTIME}", *options),
+            ],
+        )
+        try:
+            wait_until(lambda: self("version", code=None).code == 0, 30)
+        except AssertionError:
+            log = self.daemon.log
+            self.close()
+            raise AssertionError(f"dockerd did not start: {log}") from None
 
     def command(self, *args: object) -> list[str]:
-        return [str(self.client), "--host", f"unix://{self.socket}", *(str(arg) for arg in args)]
+        return [self.client, "--host", f"unix://{self.socket}", *(str(arg) for arg in args)]
 
     def __call__(
         self, *args: object, code: int | None = 0, input: str | None = None, timeout: float = 60
@@ -152,6 +159,13 @@ class Dockerd:
     def state(self, name: str) -> Any:
         return self.inspect(name)["State"]
 
+    def load(self, layout: Path, name: str) -> None:
+        """Imports the image of an OCI layout."""
+        archive = self.daemon.directory / f"{name}.tar"
+        skopeo("copy", "--quiet", f"oci:{layout}:latest", f"docker-archive:{archive}:{name}:latest")
+        self("load", "--quiet", "--input", archive)
+        archive.unlink()
+
     def remove_containers(self) -> None:
         for terminal in self._terminals:
             terminal.end()
@@ -161,5 +175,4 @@ class Dockerd:
             self("rm", "-f", "-v", *ids)
 
     def close(self) -> None:
-        self.daemons.close()
-        remove_cgroups(self.cgroup_parent)
+        self.daemon.close(self.cgroup_parent)

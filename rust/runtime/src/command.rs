@@ -20,7 +20,12 @@ pub fn find(process: &Process) -> Result<String> {
         return match executable(name) {
             Ok(()) => Ok(name.to_owned()),
             Err(Errno::EACCES) => Err(not_executable(name, "permission denied", Errno::EACCES)),
-            Err(Errno::EISDIR) => Err(not_executable(name, "is a directory", Errno::EISDIR)),
+            // Docker finds its 126 by the kernel's words, of which it has known these two from the beginning.
+            Err(Errno::EISDIR) => Err(not_executable(
+                name,
+                "is a directory: permission denied",
+                Errno::EISDIR,
+            )),
             Err(e) => {
                 let mut error = Error::at("exec", "stat", name, e).exit(EXIT_NOT_FOUND);
                 error.message = format!("exec: {name:?}: stat {name}: {}", describe(e));
