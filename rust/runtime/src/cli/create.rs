@@ -86,10 +86,15 @@ pub fn make(context: &Context, args: &Args, gated: bool) -> Result<Made> {
         false => None,
     };
     let entry = Entry::create(&context.root, id)?;
-    let result = fill(
-        context, &entry, args, &bundle, &spec, gated, sockets, inherited, unit,
-    );
-    match result {
+    let parts = Parts {
+        bundle: &bundle,
+        spec: &spec,
+        gated,
+        sockets,
+        inherited,
+        unit,
+    };
+    match fill(context, &entry, args, parts) {
         Ok((record, created)) => Ok(Made {
             entry,
             record,
@@ -103,19 +108,31 @@ pub fn make(context: &Context, args: &Args, gated: bool) -> Result<Made> {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn fill(
-    context: &Context,
-    entry: &Entry,
-    args: &Args,
-    bundle: &Path,
-    spec: &Spec,
+/// What a container is made from, checked before anything of it exists.
+struct Parts<'a> {
+    bundle: &'a Path,
+    spec: &'a Spec,
     gated: bool,
     sockets: Sockets,
     inherited: Inherited,
     unit: Option<Unit>,
+}
+
+fn fill(
+    context: &Context,
+    entry: &Entry,
+    args: &Args,
+    parts: Parts<'_>,
 ) -> Result<(Record, Created)> {
     let id = args.id()?;
+    let Parts {
+        bundle,
+        spec,
+        gated,
+        sockets,
+        inherited,
+        unit,
+    } = parts;
     // What only this start needs stays out of the spec that is kept: an exec must not announce readiness.
     let mut own = spec.clone();
     notify::prepare(entry.directory(), &mut own)?;
