@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -39,7 +40,11 @@ def main() -> int:
         whole = arguments.scenario == "all" and not arguments.quick and not arguments.engine
         return status or (_report(True) if whole else 0)
     isolation.raise_loopback()
-    return _measure(arguments, *inside)
+    try:
+        return _measure(arguments, *inside)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -45,21 +46,36 @@ def run_inner(arguments: Sequence[str], disk: str | None) -> int:
     """Runs `python -m benches ARGUMENTS` inside and gives its exit status. State is on a tmpfs, or below
     `disk`.
     """
+    _sweep(Path(disk or tempfile.gettempdir()))
     tag = f"pyd-bench-{os.getpid()}"
     work = tempfile.mkdtemp(prefix=f"{tag}-", dir=disk)
-    command = [find("unshare"), "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    # Should this process be killed, unshare is, and with it the first process of the pid namespace.
+    command = [find("setpriv"), "--pdeathsig", "KILL", find("unshare")]
+    command += ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
     command += ["sh", "-c", SCRIPT, "sh", work, "" if disk else "tmpfs"]
     command += [sys.executable, "-m", "benches", *arguments]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     process = subprocess.Popen(command, env=environment() | {INNER: f"{tag}:{work}"})
     try:
-        while True:
-            with suppress(KeyboardInterrupt):  # the inner process got it too, and is putting things away
-                return process.wait()
+        with suppress(KeyboardInterrupt):  # the inner process got it too, and is putting things away
+            return process.wait()
+        return process.wait()  # unless the user is in a hurry
     finally:
         process.kill()
         process.wait()
         remove_cgroups(tag)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(temporary: Path) -> None:
+    """What runs that were killed could not remove themselves: empty cgroups, a directory."""
+    for path in [*temporary.glob("pyd-bench-*-*"), *Path("/sys/fs/cgroup").glob("*/pyd-bench-*")]:
+        pid = path.name.split("-")[2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            if path.parent == temporary:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _removed(path)
 
 
 def environment() -> dict[str, str]:

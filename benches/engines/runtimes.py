@@ -133,6 +133,7 @@ class PydRuntime(Runtime):
 class PydRuntimeFilter(PydRuntime):
     name = "pyd-runtime-filter"
     what = "the same with pyd's precompiled filter instead of the bundle's list, as `pyd run` has it"
+    can = frozenset({"start", "split", "exec"})
 
     def change(self, spec: dict[str, Any]) -> None:
         del spec["linux"]["seccomp"]

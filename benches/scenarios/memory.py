@@ -18,7 +18,7 @@ SETTLE = 0.5
 
 
 def measure(bench: Bench) -> Cases:
-    rounds = bench.settings.rounds_or(5, 1)
+    rounds = bench.settings.rounds_or(3, 1)
     found: dict[str, list[Metrics | None]] = {}
     for name in bench.names("memory"):
         with bench.ready([name]) as engines:

@@ -13,7 +13,7 @@ from benches.engines import Engine
 from benches.spawner import Failed, Lane
 
 LANES = 4
-BLOCK = 1.0
+BLOCK = 0.6
 """Seconds that a block of starts is meant to take."""
 HEAD_START = 20_000_000
 """Nanoseconds in which all processes get their commands before the first begins."""
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> Cases:
             return found
 
         try:
-            return {"per second": bench.interleave("per second", engines, throughput, rounds, warm_up=2)}
+            return {"per second": bench.interleave("per second", engines, throughput, rounds, warm_up=1)}
         finally:
             for engine in engines:
                 for lane in lanes[engine.name][1:]:
