@@ -26,18 +26,24 @@ from benches.scenarios import PURPOSE, SCENARIOS
 def main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
-    if arguments.scenario == "report":
+    if arguments.scenario == ["report"]:
         return _report(arguments.readme)
-    unknown = [name for name in arguments.engine if name not in ENGINES]
+    if "report" in arguments.scenario:
+        parser.error("report comes alone")
+    levels = {engine.level for engine in ENGINES.values()}
+    unknown = set(arguments.engine) - ENGINES.keys() - levels
     if unknown:
-        parser.error(f"unknown engine {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+        parser.error(f"unknown engine {', '.join(sorted(unknown))}; there are {', '.join(ENGINES)}")
+    arguments.engine = tuple(
+        name for name, engine in ENGINES.items() if {name, engine.level} & set(arguments.engine)
+    )
     if os.geteuid() != 0:
         parser.error("needs root: containers are made with the kernel's own calls (run it with sudo)")
     inside = isolation.inner()
     if inside is None:
         status = isolation.run_inner(sys.argv[1:], arguments.work)
         # into the documents only what is whole: every scenario, every engine, all rounds
-        whole = arguments.scenario == "all" and not arguments.quick and not arguments.engine
+        whole = "all" in arguments.scenario and not arguments.quick and not arguments.engine
         return status or (_report(True) if whole else 0)
     isolation.raise_loopback()
     try:
@@ -50,7 +56,9 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     scenarios = "\n".join(f"  {purpose}" for purpose in PURPOSE.values())
-    engines = "\n".join(f"  {name.ljust(20)}{engine.what}" for name, engine in ENGINES.items())
+    engines = "\n".join(
+        f"  {name.ljust(20)}{engine.level.ljust(9)}{engine.what}" for name, engine in ENGINES.items()
+    )
     parser = argparse.ArgumentParser(
         prog="python -m benches",
         description=__doc__,
@@ -58,8 +66,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"scenarios:\n{scenarios}\n\nengines:\n{engines}",
     )
     add = parser.add_argument
-    add("scenario", choices=[*SCENARIOS, "all", "report"], metavar="SCENARIO")
-    add("--engine", type=lambda text: tuple(text.split(",")), default=(), metavar="NAME,...")
+    add("scenario", nargs="+", choices=[*SCENARIOS, "all", "report"], metavar="SCENARIO")
+    add(
+        "--engine",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="NAME,...",
+        help="of the list below, or one of its kinds: runtime, v2, command, library",
+    )
     add("--quick", action="store_true", help="a few rounds: whether it works, not how fast")
     add("--rounds", type=int, default=0, help="measurements per engine after the warm-up")
     add("--count", type=int, default=0, help="density: number of containers (100)")
@@ -74,13 +88,14 @@ def _measure(arguments: argparse.Namespace, tag: str, work: Path) -> int:
     """The exit status is 1 when something failed; what is left out is no failure."""
     from tests.images.builder import busybox_tree
 
-    names = list(SCENARIOS) if arguments.scenario == "all" else [arguments.scenario]
+    everything = "all" in arguments.scenario
+    names = list(SCENARIOS) if everything else arguments.scenario
     settings = Settings(
         engines=arguments.engine,
         quick=arguments.quick,
         rounds=arguments.rounds,
         count=arguments.count,
-        scale=arguments.scale or (0.5 if arguments.scenario == "all" else 1.0),
+        scale=arguments.scale or (0.5 if everything else 1.0),
         seed=arguments.seed,
     )
     rootfs = work / "rootfs"

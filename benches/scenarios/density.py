@@ -16,11 +16,13 @@ from benches.processes import memory
 from benches.spawner import Failed
 
 SETTLE = 1.0
+"""Seconds in which what a start leaves to be done is done."""
 
 
 def measure(bench: Bench) -> Cases:
     count = bench.settings.count or (5 if bench.settings.quick else 100)
     rounds = bench.settings.rounds_or(1, 1)
+    settle = 0.2 if bench.settings.quick else SETTLE
     case = f"{count} sleepers"
     found: dict[str, list[Metrics | None]] = {}
     for number in range(rounds):
@@ -28,23 +30,25 @@ def measure(bench: Bench) -> Cases:
             # alone: a neighbour's daemon is not to be counted
             with bench.ready([name]) as engines:
                 for engine in engines:
-                    value = bench.attempt(case, engine, number, lambda engine: _density(engine, count))
+                    value = bench.attempt(
+                        case, engine, number, lambda engine: _density(engine, count, settle)
+                    )
                     found.setdefault(name, []).append(value)
     return {case: {name: by_metric(values) for name, values in found.items() if any(values)}}
 
 
-def _density(engine: Engine, count: int) -> Metrics:
+def _density(engine: Engine, count: int, settle: float) -> Metrics:
     warm, _ = engine.sleeper()
     names: list[str] = []
     try:
-        time.sleep(SETTLE)
+        time.sleep(settle)
         before = memory()
         seconds = 0.0
         for _ in range(count):
             name, timing = engine.sleeper()
             names.append(name)
             seconds += timing.seconds
-        time.sleep(SETTLE)
+        time.sleep(settle)
         after = memory()
     except Failed:
         engine.remove([*names, warm])

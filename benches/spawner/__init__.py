@@ -4,6 +4,7 @@ does.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -46,6 +47,8 @@ class Lane:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
         )
+        # requests that do not fit would hold up those of the next lane
+        fcntl.fcntl(self._process.stdin, fcntl.F_SETPIPE_SZ, 1 << 20)  # type: ignore[arg-type]
 
     @classmethod
     def spawner(cls, environment: dict[str, str], output: Path, view: Sequence[str] = ()) -> Lane:
