@@ -47,7 +47,9 @@ odd:x::www
 )
 def test_resolves_as_docker(spec: str, uid: int, gid: int, groups: tuple[int, ...], home: str) -> None:
     user = lookup(spec, PASSWD, GROUP)
-    assert (user.uid, user.gid, user.groups, user.home) == (uid, gid, groups, home)
+    assert (user.uid, user.gid, user.home) == (uid, gid, home)
+    # the primary group is one of them: CVE-2022-36109
+    assert user.groups == tuple(dict.fromkeys((gid, *groups)))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_without_files() -> None:
 
 
 def test_additional_groups() -> None:
-    assert lookup("www", PASSWD, GROUP, ("55", "wheel")).groups == (10, 999, 55)
-    assert lookup("www:5", PASSWD, GROUP, ("docker",)).groups == (999,)
+    assert lookup("www", PASSWD, GROUP, ("55", "wheel")).groups == (34, 10, 999, 55)
+    assert lookup("www:5", PASSWD, GROUP, ("docker",)).groups == (5, 999)
     with pytest.raises(PydError, match="no matching entries in group file"):
         lookup("www", PASSWD, GROUP, ("nosuch",))

@@ -128,7 +128,12 @@ def environment(config: Mapping[str, Any], home: str) -> list[str]:
     if config.get("Tty"):
         values["TERM"] = "TERM=xterm"
     for entry in config.get("Env") or ():
-        values[entry.partition("=")[0]] = entry
+        name, equals, _ = entry.partition("=")
+        if equals and name:
+            values[name] = entry
+        else:
+            # Never a name to look up in our own environment (CVE-2026-57231); Docker takes it as "not set" as well
+            values.pop(entry, None)
     values.setdefault("HOME", f"HOME={home}")
     return list(values.values())
 

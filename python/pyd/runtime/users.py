@@ -21,7 +21,7 @@ MAX_ID = 2**31 - 1  # Docker's and runc's bound; the kernel's own is 2^32 - 2
 class User(Record):
     uid: int
     gid: int
-    groups: tuple[int, ...] = ()  # supplementary
+    groups: tuple[int, ...] = ()  # supplementary, `gid` first
     home: str = "/"
 
 
@@ -80,7 +80,9 @@ def lookup(spec: str, passwd: str | None, group: str | None, add: Sequence[str] 
             if name in entry[3].split(",") and (found := _safe_id(entry[2])) is not None
         ]
     supplementary += [_group_id(text, groups) for text in add]
-    return User(uid, gid, tuple(dict.fromkeys(supplementary)), home or "/")
+    # The primary group once more: a set-group-id program that gives it up would otherwise escape from what is
+    # forbidden to the group (CVE-2022-36109)
+    return User(uid, gid, tuple(dict.fromkeys((gid, *supplementary))), home or "/")
 
 
 def _group_id(text: str, groups: list[list[str]]) -> int:
@@ -96,7 +98,8 @@ def _group_id(text: str, groups: list[list[str]]) -> int:
 def _entries(text: str | None, fields: int) -> list[list[str]]:
     """Lines of colon-separated fields; broken lines are skipped as libc does."""
     result = []
-    for line in (text or "").splitlines():
+    # Not splitlines(), which ends a line at form feeds and separators of Unicode too: an entry could hide in another
+    for line in (text or "").split("\n"):
         entry = line.strip().split(":")
         if line.startswith("#") or not entry[0] or len(entry) < fields:
             continue
