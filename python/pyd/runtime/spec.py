@@ -132,7 +132,7 @@ def environment(config: Mapping[str, Any], home: str) -> list[str]:
         if equals and name:
             values[name] = entry
         else:
-            # Never a name to look up in our own environment (CVE-2026-57231); Docker takes it as "not set" as well
+            # Never a name to look up in our environment (CVE-2026-57231); for Docker too it means "not set"
             values.pop(entry, None)
     values.setdefault("HOME", f"HOME={home}")
     return list(values.values())

@@ -58,7 +58,7 @@ def lookup(spec: str, passwd: str | None, group: str | None, add: Sequence[str] 
 
     number = parse_id(wanted)
     if number is None:
-        match = next((entry for entry in users if entry[0] == wanted), None)
+        match = _named(wanted, users)
     else:
         match = next((entry for entry in users if _same(entry[2], number)), None)
     if match is not None:
@@ -89,16 +89,25 @@ def _group_id(text: str, groups: list[list[str]]) -> int:
     number = parse_id(text)
     if number is not None:
         return number
-    match = next((entry for entry in groups if entry[0] == text), None)
+    match = _named(text, groups)
     if match is None:
         raise _missing("group", text, "group")
     return _file_id(match[2], "group", text)
 
 
+def _named(name: str, entries: list[list[str]]) -> list[str] | None:
+    """The entry of this name. What reads as a number elsewhere ("+7", "0x10") is no name: who wrote it did
+    not mean the root whom an image may call so.
+    """
+    if name[:1] in ("+", "-") or name[:2].lower() in ("0x", "0o", "0b") or name.isnumeric():
+        return None
+    return next((entry for entry in entries if entry[0] == name), None)
+
+
 def _entries(text: str | None, fields: int) -> list[list[str]]:
     """Lines of colon-separated fields; broken lines are skipped as libc does."""
     result = []
-    # Not splitlines(), which ends a line at form feeds and separators of Unicode too: an entry could hide in another
+    # Not splitlines(), which ends a line at form feeds and the like too: an entry could hide in another
     for line in (text or "").split("\n"):
         entry = line.strip().split(":")
         if line.startswith("#") or not entry[0] or len(entry) < fields:

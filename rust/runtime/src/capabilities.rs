@@ -8,6 +8,7 @@ use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Spec};
 use pyd_sys::caps;
 
 use crate::error::{Error, Result};
+use crate::weakness;
 
 // A file of its own, because build.rs needs it too.
 #[path = "capability_names.rs"]
@@ -45,7 +46,10 @@ impl CapSets {
             set(wanted.ambient()),
         ];
         let permitted = asked[2] & available;
-        let inheritable = asked[3] & available;
+        let inheritable = match weakness::is("inheritable-capabilities") {
+            true => permitted,
+            false => asked[3] & available,
+        };
         CapSets {
             bounding: asked[0] & available,
             // capset(2) refuses an effective set that is not within the permitted one; the ambient set must be

@@ -14,6 +14,7 @@ use pyd_sys::mount::{FsContext, MountAttr, attach, attr, clone_tree, set_attribu
 use crate::cgroup::{Hierarchy, Layout};
 use crate::error::{Error, Result};
 use crate::mounts::Entry;
+use crate::weakness;
 
 /// The hierarchies as init sees them once it is in its groups.
 #[derive(Debug, Clone)]
@@ -28,7 +29,10 @@ impl CgroupView {
     /// Attaches the filesystem that `entry` asks for.
     pub fn attach(&self, root: BorrowedFd<'_>, entry: &Entry<'_>) -> Result<()> {
         let target = entry.target(root, true)?;
-        let attributes = entry.options.attributes.set;
+        let mut attributes = entry.options.attributes.set;
+        if weakness::is("cgroup-writable") {
+            attributes &= !attr::RDONLY;
+        }
         let mount = match &self.layout.v2 {
             Some(unified) if self.layout.v1.is_empty() => self.one(unified, true, attributes)?,
             _ => return self.attach_v1(target.as_fd(), attributes),

@@ -29,6 +29,7 @@ use crate::spawn::adopt;
 use crate::spec::{self, LinuxNamespaceType, Process, Spec};
 use crate::sync::{self, Channel, Report, Step};
 use crate::terminal::{self, Terminal};
+use crate::weakness;
 
 /// A process that was started in a container; a child of the caller.
 #[derive(Debug)]
@@ -258,7 +259,10 @@ impl Entry<'_> {
     fn enter(&self, channel: &Channel) -> Result<()> {
         let os = |op: &'static str| move |e: Errno| Error::os("exec", op, e);
         self.forget(channel).map_err(os("close_range"))?;
-        let flags = self.target.flags;
+        let mut flags = self.target.flags;
+        if weakness::is("exec-shows-the-host") {
+            flags &= CloneFlags::CLONE_NEWPID;
+        }
         if !flags.is_empty() {
             setns(&self.target.pidfd, flags).map_err(os("setns"))?;
         }
@@ -281,7 +285,7 @@ impl Entry<'_> {
         let kept = target.chain(self.stdio.iter().flatten());
         let mut keep: Vec<RawFd> = kept.map(AsRawFd::as_raw_fd).collect();
         keep.push(channel.as_raw_fd());
-        process::close_all_but(3 + self.launch.preserve_fds(), &keep)
+        self.launch.forget(keep)
     }
 
     /// The child: everything up to its command.
@@ -300,6 +304,10 @@ impl Entry<'_> {
         self.launch.follow_parent()?;
         // Its OOM score is set.
         channel.wait(Step::Start, &mut None)?;
+        if weakness::is("exec-shows-the-host") {
+            let rest = self.target.flags - CloneFlags::CLONE_NEWPID;
+            setns(&self.target.pidfd, rest).map_err(os("setns"))?;
+        }
         setsid().map_err(os("setsid"))?;
         if !self.keep_keyring {
             new_keyring()?;
@@ -326,7 +334,8 @@ struct Undumpable(bool);
 impl Undumpable {
     fn new() -> Result<Self> {
         let was = prctl::get_dumpable().unwrap_or(false);
-        prctl::set_dumpable(false).map_err(|e| Error::os("exec", "prctl(PR_SET_DUMPABLE)", e))?;
+        prctl::set_dumpable(weakness::is("dumpable"))
+            .map_err(|e| Error::os("exec", "prctl(PR_SET_DUMPABLE)", e))?;
         Ok(Self(was))
     }
 }

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::spec::{Hook, Spec};
+use crate::weakness;
 
 /// Bytes of a failed hook's stderr that are quoted.
 const QUOTE: u64 = 512;
@@ -77,9 +78,11 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     if let Some(first) = args.next() {
         command.arg0(first);
     }
+    command.args(args);
+    if !weakness::is("hook-environment") {
+        command.env_clear();
+    }
     command
-        .args(args)
-        .env_clear()
         .stdin(Stdio::from(in_memory(state)?))
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

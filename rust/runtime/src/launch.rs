@@ -25,7 +25,7 @@ use crate::spec::{
 };
 use crate::spec::{Process, Scheduler, Spec};
 use crate::sync::Channel;
-use crate::{rlimits, user};
+use crate::{rlimits, user, weakness};
 
 /// A process that is about to be: everything that can be decided in the parent has been.
 #[derive(Debug)]
@@ -59,6 +59,11 @@ impl<'a> Launch<'a> {
             .into_iter()
             .map(text)
             .collect::<Result<Vec<_>>>()?;
+        if !weakness::is("descriptors-stay") {
+            // For hooks as well.
+            process::close_on_exec_from(3 + preserve_fds)
+                .map_err(|e| Error::os("process", "close_range", e))?;
+        }
         let has_home = environment
             .iter()
             .any(|entry| entry.as_bytes().starts_with(b"HOME="));
@@ -75,10 +80,13 @@ impl<'a> Launch<'a> {
         })
     }
 
-    /// How many descriptors from 3 on the command inherits.
-    #[must_use]
-    pub fn preserve_fds(&self) -> u32 {
-        self.preserve_fds
+    /// Child: closes every descriptor but stdio, those that the command inherits, and `keep`. Before a path of the
+    /// container is walked: `/proc/self/fd/N` is no way to the host (CVE-2024-21626).
+    pub fn forget(&self, keep: Vec<RawFd>) -> nix::Result<()> {
+        match weakness::is("descriptors-stay") {
+            true => Ok(()),
+            false => process::close_all_but(3 + self.preserve_fds, &keep),
+        }
     }
 
     /// Who gets the listener of the filter, if it has one.
@@ -94,11 +102,7 @@ impl<'a> Launch<'a> {
         let os = |op: &'static str| move |e: Errno| Error::os("process", op, e);
         // Not visible to an exec that comes before the start (CVE-2016-9962). Only now: the parent of a user namespace
         // without privileges could not have written its maps.
-        prctl::set_dumpable(false).map_err(os("prctl(PR_SET_DUMPABLE)"))?;
-        // Before a path of the container is walked: /proc/self/fd/N is no way to the host (CVE-2024-21626).
-        let keep = gate.map(AsRawFd::as_raw_fd).into_iter();
-        let keep: Vec<RawFd> = keep.chain([channel.as_raw_fd()]).collect();
-        process::close_all_but(3 + self.preserve_fds, &keep).map_err(os("close_range"))?;
+        prctl::set_dumpable(weakness::is("dumpable")).map_err(os("prctl(PR_SET_DUMPABLE)"))?;
         rlimits::apply(process.rlimits().as_deref().unwrap_or(&[]), &mut |text| {
             channel.warn(text)
         })?;
@@ -122,7 +126,9 @@ impl<'a> Launch<'a> {
         }
         self.confine()?;
         // All that can be done before the filter is loaded: the profile then need not allow it.
-        process::close_on_exec_from(3 + self.preserve_fds).map_err(os("close_range"))?;
+        let keep = gate.map(AsRawFd::as_raw_fd).into_iter();
+        self.forget(keep.chain([channel.as_raw_fd()]).collect())
+            .map_err(os("close_range"))?;
         // Before the change of user: afterwards a directory may be closed to it that root of the container made.
         let early = chdir(process.cwd()).is_ok();
         if early {
@@ -249,6 +255,7 @@ fn memory_policy(spec: &Spec) -> Result<Option<MemoryPolicy>> {
 fn stay_inside() -> Result<()> {
     match getcwd() {
         Ok(path) if path.is_absolute() => Ok(()),
+        _ if weakness::is("descriptors-stay") => Ok(()),
         _ => Err(Error::new(
             "process",
             "the working directory lies outside the container",

@@ -20,6 +20,7 @@ use pyd_sys::mount::{MountAttr, attr, clone_tree, set_attributes};
 use pyd_sys::process::exec_file;
 
 use crate::error::{Error, Result};
+use crate::weakness;
 
 /// Executes the program again from a sealed place with the same arguments and environment, unless it is there.
 pub fn ensure(arguments: &[OsString]) -> Result<()> {
@@ -30,7 +31,7 @@ pub fn ensure(arguments: &[OsString]) -> Result<()> {
         Mode::empty(),
     )
     .map_err(failed("open"))?;
-    if is_sealed(&own) {
+    if is_sealed(&own) || weakness::is("runtime-unsealed") {
         // Executed by descriptor, the name in `ps` would be the descriptor's number.
         let _ = prctl::set_name(c"pyd-runtime");
         return Ok(());
