@@ -2,6 +2,8 @@
 //! runtime made and nothing else. Each sub-command prints one thing about the container, or does one thing in it.
 #![forbid(unsafe_code)]
 
+mod hunt;
+
 use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,7 +17,7 @@ use std::time::Duration;
 const NON_BLOCKING: i32 = 0o4000;
 
 const USAGE: &str = "usage: payload print-hostname|cat PATH...|write PATH TEXT|ls PATH|mounts|caps|fds|cwd|ids|env|\
-    exit N|probe PATH...|sleep S|spam BYTES|oom|listen PORT|echo-udp PORT|fork-bomb N|spin S|echo";
+    exit N|probe PATH...|sleep S|spam BYTES|oom|listen PORT|echo-udp PORT|fork-bomb N|spin S|hunt S|echo";
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -47,6 +49,7 @@ fn main() {
         Some("listen") => listen(number(rest, 0) as u16),
         Some("echo-udp") => echo_udp(number(rest, 0) as u16),
         Some("fork-bomb") => fork_bomb(number(rest, 0)),
+        Some("hunt") => hunt::hunt(number(rest, 0)),
         Some("spin") => spin(number(rest, 0)),
         Some("echo") => io::copy(&mut io::stdin(), &mut io::stdout()).map(drop),
         _ => {
