@@ -70,6 +70,16 @@ class Containerd:
         words = [*self.run_words(name, *options), "docker.io/library/busybox:latest", name, *command]
         return self(*words, code=code, input=input)
 
+    def output(self, name: str, options: list[object], script: str) -> str:
+        """What a shell script prints. ctr loses, with any runtime, what is over before it has opened the
+        FIFO of the output.
+        """
+        return self.run(name, ["--rm", *options], "sh", "-c", f"sleep 0.2; {script}").out
+
+    def exec_output(self, name: str, exec_id: str, script: str, *options: object) -> str:
+        words = ["task", "exec", "--exec-id", exec_id, *options, name, "sh", "-c", f"sleep 0.2; {script}"]
+        return self(*words).out
+
     def terminal(self, *args: object) -> Terminal:
         terminal = Terminal(self.command(*args))
         self._terminals.append(terminal)
