@@ -40,6 +40,9 @@ def runtimes(world: World, payload: Path) -> Iterator[Callable[..., Runtime]]:
 
         yield make
         for runtime in made:
+            runtime.remove()
+        # Debian's first: what they leave is not pyd's.
+        for runtime in sorted(made, key=lambda runtime: runtime.program[0] == RUNTIME):
             runtime.finish(world)
 
 

@@ -93,12 +93,16 @@ class Runtime:
         return json.loads(self("state", name).stdout)
 
     def finish(self, world: World) -> None:
-        """Removes what is left of the containers."""
-        for name in self.made:
-            self("delete", "--force", name, code=None)
+        """Removes what is left of the containers, and looks whether their cgroups are gone."""
+        self.remove()
         if self.program[0] != RUNTIME:
             self._remove_parents(world)
         wait_until(lambda: not world.cgroups(), 5, "cgroups of a bundle")
+
+    def remove(self) -> None:
+        for name in self.made:
+            self("delete", "--force", name, code=None)
+        self.made.clear()
 
     def _remove_parents(self, world: World) -> None:
         """Debian's runtimes leave the group above a container's, which is empty then."""
