@@ -26,7 +26,7 @@ use crate::seccomp::{Listener, notify};
 use crate::spawn::Namespaces;
 use crate::spec::{Hook, LinuxNamespaceType, LinuxResources, Spec};
 use crate::sync::{self, Channel, Report, Step};
-use crate::{hooks, idmap, intel_rdt, net_devices, sysctl};
+use crate::{hooks, idmap, intel_rdt, net_devices};
 
 /// Called in the parent when the namespaces of the container exist and before anything in it runs: the place to
 /// give it a network. The argument is the host pid of the container's init.
@@ -93,8 +93,6 @@ pub struct Created {
 /// The caller must be single-threaded. On an error nothing is left: no process, no cgroup, no mount.
 pub fn create(options: CreateOptions<'_>) -> Result<Created> {
     let spec = options.spec;
-    sysctl::check(spec)?;
-    net_devices::check(spec)?;
     let process = spec
         .process()
         .as_ref()

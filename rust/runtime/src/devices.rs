@@ -59,27 +59,55 @@ impl Devices {
             .as_ref()
             .and_then(|linux| linux.devices().as_ref());
         let mut extra = Vec::new();
-        for device in devices.into_iter().flatten() {
+        for (index, device) in devices.into_iter().flatten().enumerate() {
+            let field = format!("linux.devices[{index}]");
             let path = normal(device.path());
+            if path.file_name().is_none()
+                || !device.path().is_absolute()
+                || device.path().to_string_lossy().contains('\0')
+            {
+                return Err(Error::invalid(format!(
+                    "{field}.path: {:?} is not the path of a file",
+                    device.path()
+                )));
+            }
             let kind = match device.typ() {
                 LinuxDeviceType::B => SFlag::S_IFBLK,
                 LinuxDeviceType::C | LinuxDeviceType::U => SFlag::S_IFCHR,
                 LinuxDeviceType::P => SFlag::S_IFIFO,
                 LinuxDeviceType::A => {
-                    return Err(Error::invalid(format!(
-                        "device {}: type a is for rules only",
-                        path.display()
-                    )));
+                    return Err(Error::invalid(format!("{field}.type: a is for rules only")));
                 }
             };
-            let number = |n: i64| u64::try_from(n).ok().filter(|n| *n <= 0xffff_ffff);
-            let (Some(major), Some(minor)) = (number(device.major()), number(device.minor()))
-            else {
-                return Err(Error::invalid(format!(
-                    "device {}: wrong device number",
-                    path.display()
-                )));
+            let number = |name: &str, n: i64| {
+                let wrong = || Error::invalid(format!("{field}.{name}: {n} is no device number"));
+                u64::try_from(n)
+                    .ok()
+                    .filter(|n| *n <= 0xffff_ffff)
+                    .ok_or_else(wrong)
             };
+            let (major, minor) = (
+                number("major", device.major())?,
+                number("minor", device.minor())?,
+            );
+            if kind != SFlag::S_IFIFO && major == 0 {
+                return Err(Error::invalid(format!(
+                    "{field}.major: is missing or 0, which no device has"
+                )));
+            }
+            // Type bits are allowed: it is what stat(2) gives.
+            if device.file_mode().is_some_and(|mode| mode > 0o177_777) {
+                return Err(Error::invalid(format!(
+                    "{field}.fileMode: is no mode of a file"
+                )));
+            }
+            for (name, id) in [("uid", device.uid()), ("gid", device.gid())] {
+                if id == Some(u32::MAX) {
+                    return Err(Error::invalid(format!(
+                        "{field}.{name}: is 4294967295, the largest possible is 4294967294"
+                    )));
+                }
+            }
             let owner = match (device.uid(), device.gid()) {
                 (None, None) => None,
                 (uid, gid) => Some((uid.unwrap_or(0), gid.unwrap_or(0))),
@@ -111,6 +139,14 @@ impl Devices {
         }
         .map_err(|e| refuse_link(Path::new("/dev"), e))?;
         for (name, major, minor) in DEFAULT {
+            // Its own entry says which mode and owner it has.
+            if self
+                .extra
+                .iter()
+                .any(|device| device.path == Path::new("/dev").join(name))
+            {
+                continue;
+            }
             let device = Device {
                 path: Path::new("/dev").join(name),
                 kind: SFlag::S_IFCHR,

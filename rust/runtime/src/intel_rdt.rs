@@ -29,7 +29,7 @@ pub struct IntelRdt {
 /// Refuses names and lines that could not mean what their author thinks.
 pub fn check(rdt: &LinuxIntelRdt) -> Result<()> {
     let wrong =
-        |field: &str, why: &str| Err(Error::invalid(format!("linux.intelRdt.{field} {why}")));
+        |field: &str, why: &str| Err(Error::invalid(format!("linux.intelRdt.{field}: {why}")));
     let id = rdt.clos_id().as_deref().unwrap_or("");
     if id != "/" && (id == "." || id == ".." || id.contains(['/', '\0', '\n'])) {
         return wrong("closID", &format!("{id:?} is not the name of a class"));
@@ -74,7 +74,7 @@ fn check_line(field: &str, text: &str) -> Result<()> {
                 })
         })
     };
-    match text.lines().all(good) && !text.contains('\0') {
+    match !text.is_empty() && text.lines().all(good) && !text.contains('\0') {
         true => Ok(()),
         false => Err(Error::invalid(format!(
             "linux.intelRdt.{field} {text:?} is not of the form L3:0=ff;1=ff"

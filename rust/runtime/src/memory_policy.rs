@@ -39,7 +39,7 @@ impl MemoryPolicy {
         };
         if needs_nodes.is_some_and(|needs| needs != nodes.is_some()) {
             return Err(Error::invalid(format!(
-                "linux.memoryPolicy.nodes {} with {}",
+                "linux.memoryPolicy.nodes: {} with {}",
                 if nodes.is_some() {
                     "is not allowed"
                 } else {
@@ -133,10 +133,10 @@ mod tests {
     #[test]
     fn combinations_that_mean_nothing_are_named() {
         for (value, field) in [
-            (json!({ "mode": "MPOL_BIND" }), "nodes is needed"),
+            (json!({ "mode": "MPOL_BIND" }), "nodes: is needed"),
             (
                 json!({ "mode": "MPOL_LOCAL", "nodes": "0" }),
-                "nodes is not allowed",
+                "nodes: is not allowed",
             ),
             (
                 json!({ "mode": "MPOL_BIND", "nodes": "1024" }),

@@ -1,14 +1,18 @@
 //! Reading and checking `config.json` (OCI runtime spec 1.2, config.md), so that the steps after it can trust it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use oci_spec::runtime::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::checks::check;
+pub use crate::checks::check_process;
 use crate::error::{Error, Result};
-use crate::unsupported;
+use crate::second_look;
+use crate::strict_json::Strict;
 
 /// The annotation that asks for an overlay as the root; its value is [`Overlay`] as JSON.
 pub const OVERLAY: &str = "dev.pyd.overlay";
@@ -30,10 +34,16 @@ pub struct Overlay {
     pub volatile: bool,
 }
 
+/// Largest config.json that is read. The longest that Linux could execute (arguments and environment of 6 MB) fits
+/// several times.
+const LARGEST: u64 = 16 << 20;
+
 /// Reads, parses and checks `config.json` of a bundle.
 pub fn load(bundle: &Path) -> Result<Spec> {
     let path = bundle.join("config.json");
-    let bytes = fs::read(&path).map_err(|e| {
+    let mut bytes = Vec::with_capacity(32 << 10);
+    let read = File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    read.map_err(|e| {
         let errno = nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(0));
         Error::at("spec", "open", &path, errno).hint("a bundle is a directory with a config.json")
     })?;
@@ -42,28 +52,62 @@ pub fn load(bundle: &Path) -> Result<Spec> {
 
 /// Parses and checks the text of a `config.json`.
 pub fn parse(bytes: &[u8]) -> Result<Spec> {
-    let spec: Spec = read(bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Error::invalid(
+            "the text is longer than 16 MiB, which no container's description needs",
+        ));
+    }
+    let mut spec: Spec = understand(bytes)?;
+    second_look::complete(&mut spec, bytes)?;
     check(&spec)?;
     Ok(spec)
 }
 
 /// Parses and checks one `process` object (`exec --process`).
 pub fn parse_process(bytes: &[u8]) -> Result<Process> {
-    let process: Process = read(bytes)?;
+    let process: Process = understand(bytes)?;
     check_process(&process)?;
     Ok(process)
 }
 
+fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    read(bytes).or_else(|error| match second_look::mend(bytes) {
+        Some(mended) => read(&mended),
+        None => Err(error),
+    })
+}
+
 /// Parses JSON; an error names the field. Finding its name costs every field a little, so only what has failed is
 /// read that way.
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let mut again = serde_json::Deserializer::from_slice(bytes);
-        Error::invalid(match serde_path_to_error::deserialize::<_, T>(&mut again) {
-            Err(named) => named.to_string(),
-            Ok(_) => error.to_string(),
-        })
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    // Once for the whole text: the parser would pass over bad bytes in fields that it ignores.
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        Error::invalid(format!("the text is not UTF-8 at byte {}", e.valid_up_to()))
+    })?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let parsed = T::deserialize(Strict(&mut reader)).and_then(|value| reader.end().map(|()| value));
+    parsed.map_err(|error| {
+        let mut again = serde_json::Deserializer::from_str(text);
+        Error::invalid(
+            match serde_path_to_error::deserialize::<_, T>(Strict(&mut again)) {
+                Err(named) => name(&named.path().to_string(), &named.inner().to_string()),
+                Ok(_) => error.to_string(),
+            },
+        )
     })
+}
+
+/// `process.cwd: missing field` rather than `process: missing field cwd`.
+fn name(path: &str, why: &str) -> String {
+    let missing = why
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split_once('`'));
+    match (path, missing) {
+        (".", None) => why.to_owned(),
+        (".", Some((field, _))) => format!("{field}: is missing"),
+        (path, Some((field, _))) => format!("{path}.{field}: is missing"),
+        (path, None) => format!("{path}: {why}"),
+    }
 }
 
 /// The overlay that the engine asks for, if it does.
@@ -145,150 +189,6 @@ pub fn isolated(spec: &Spec, kind: LinuxNamespaceType) -> bool {
 #[must_use]
 pub fn flag(kind: LinuxNamespaceType) -> u64 {
     kind as u64
-}
-
-fn check(spec: &Spec) -> Result<()> {
-    if !spec.version().starts_with("1.") {
-        return Err(Error::invalid(format!(
-            "ociVersion \"{}\" is not supported, only 1.x is",
-            spec.version()
-        )));
-    }
-    unsupported::check(spec)?;
-    let root = spec
-        .root()
-        .as_ref()
-        .ok_or_else(|| Error::invalid("root is missing"))?;
-    if root.path().as_os_str().is_empty() {
-        return Err(Error::invalid("root.path is empty"));
-    }
-    let process = spec
-        .process()
-        .as_ref()
-        .ok_or_else(|| Error::invalid("process is missing"))?;
-    check_process(process)?;
-    for mount in spec.mounts().iter().flatten() {
-        // A relative destination is allowed for old bundles: it is meant from "/".
-        no_nul(&mount.destination().to_string_lossy(), "mounts.destination")?;
-        for option in mount.options().iter().flatten() {
-            no_nul(option, "mounts.options")?;
-        }
-    }
-    check_namespaces(spec)?;
-    for (name, value) in spec.annotations().iter().flatten() {
-        if name.is_empty() {
-            return Err(Error::invalid("an annotation has an empty name"));
-        }
-        no_nul(value, name)?;
-    }
-    overlay(spec).map(drop)
-}
-
-fn check_namespaces(spec: &Spec) -> Result<()> {
-    let mut seen = 0;
-    for ns in namespaces(spec) {
-        if seen & flag(ns.typ()) != 0 {
-            return Err(Error::invalid(format!(
-                "namespace {} is listed twice",
-                ns.typ()
-            )));
-        }
-        seen |= flag(ns.typ());
-        if ns.path().as_ref().is_some_and(|path| !path.is_absolute()) {
-            return Err(Error::invalid(format!(
-                "path of the {} namespace is not absolute",
-                ns.typ()
-            )));
-        }
-    }
-    let has = |kind| seen & flag(kind) != 0;
-    if spec
-        .hostname()
-        .as_ref()
-        .is_some_and(|name| !name.is_empty())
-        && !isolated(spec, LinuxNamespaceType::Uts)
-    {
-        return Err(Error::invalid(
-            "hostname needs a uts namespace, or it would rename the host",
-        ));
-    }
-    if spec
-        .domainname()
-        .as_ref()
-        .is_some_and(|name| !name.is_empty())
-        && !isolated(spec, LinuxNamespaceType::Uts)
-    {
-        return Err(Error::invalid(
-            "domainname needs a uts namespace, or it would change the host's",
-        ));
-    }
-    let linux = spec.linux().as_ref();
-    let maps =
-        |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
-    let mapped =
-        linux.is_some_and(|linux| maps(linux.uid_mappings()) || maps(linux.gid_mappings()));
-    if mapped && !has(LinuxNamespaceType::User) {
-        return Err(Error::invalid(
-            "uidMappings and gidMappings need a user namespace",
-        ));
-    }
-    if linux.is_some_and(|linux| {
-        linux
-            .time_offsets()
-            .as_ref()
-            .is_some_and(|all| !all.is_empty())
-    }) && new_namespaces(spec) & flag(LinuxNamespaceType::Time) == 0
-    {
-        // The clocks of one that is given by path are set for good (time_namespaces(7)).
-        return Err(Error::invalid(
-            "linux.timeOffsets needs a new time namespace",
-        ));
-    }
-    if !has(LinuxNamespaceType::Mount)
-        && (spec.mounts().iter().flatten().next().is_some() || overlay(spec)?.is_some())
-    {
-        return Err(Error::invalid(
-            "mounts need a mount namespace, or they would appear on the host",
-        ));
-    }
-    Ok(())
-}
-
-/// Checks a `process` object.
-pub fn check_process(process: &Process) -> Result<()> {
-    unsupported::check_process(process)?;
-    let args = process.args().as_deref().unwrap_or(&[]);
-    if args.first().is_none_or(String::is_empty) {
-        return Err(Error::invalid("process.args names no command"));
-    }
-    for text in args.iter().chain(process.env().iter().flatten()) {
-        no_nul(text, "process")?;
-    }
-    if !process.cwd().is_absolute() {
-        return Err(Error::invalid(format!(
-            "process.cwd \"{}\" is not absolute",
-            process.cwd().display()
-        )));
-    }
-    no_nul(&process.cwd().to_string_lossy(), "process.cwd")?;
-    let user = process.user();
-    // 2^32-1 means "leave it" to setresuid and chown: it would keep root (CVE-2024-40635's class).
-    let ids = [user.uid(), user.gid()]
-        .into_iter()
-        .chain(user.additional_gids().iter().flatten().copied());
-    if ids.into_iter().any(|id| id == u32::MAX) {
-        return Err(Error::invalid(
-            "a user or group id is 4294967295, the largest possible is 4294967294",
-        ));
-    }
-    Ok(())
-}
-
-fn no_nul(text: &str, field: &str) -> Result<()> {
-    if text.contains('\0') {
-        return Err(Error::invalid(format!("{field} contains a NUL byte")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -34,12 +34,12 @@ pub fn check(spec: &Spec) -> Result<()> {
             (LinuxNamespaceType::User, "user")
         } else {
             return Err(Error::invalid(format!(
-                "sysctl {name} belongs to no namespace, it would change the host"
+                "linux.sysctl.{name}: belongs to no namespace, it would change the host"
             )));
         };
         if !spec::isolated(spec, kind) {
             return Err(Error::invalid(format!(
-                "sysctl {name} needs a {word} namespace of the container, or it would change the host"
+                "linux.sysctl.{name}: needs a {word} namespace of the container, or it would change the host"
             )));
         }
     }
@@ -105,7 +105,7 @@ fn path(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn spec(sysctl: &str, namespaces: &str) -> Spec {
+    fn spec(sysctl: &str, namespaces: &str) -> Result<Spec> {
         spec::parse(
             format!(
                 r#"{{"ociVersion":"1.2.0","root":{{"path":"r"}},"process":{{"args":["a"],"cwd":"/","user":{{"uid":0,"gid":0}}}},
@@ -113,7 +113,6 @@ mod tests {
             )
             .as_bytes(),
         )
-        .unwrap()
     }
 
     #[test]
@@ -131,17 +130,24 @@ mod tests {
     #[test]
     fn the_host_is_never_changed() {
         let net = r#"{"type":"network"}"#;
-        check(&spec("net.ipv4.ip_forward", net)).unwrap();
+        // The caller's own is the host's.
+        let own = r#"{"type":"network","path":"/proc/self/ns/net"}"#;
+        spec("net.ipv4.ip_forward", net).unwrap();
         for (name, namespaces) in [
             ("net.ipv4.ip_forward", ""),
             ("net/ipv4/ip_forward", ""),
+            ("net.ipv4.ip_forward", own),
             ("kernel.shmmax", net),
             ("kernel.core_pattern", net),
             ("vm.swappiness", net),
             ("kernel/core_pattern", net),
             ("../sys/kernel/core_pattern", net),
         ] {
-            assert!(check(&spec(name, namespaces)).is_err(), "{name}");
+            let error = spec(name, namespaces).expect_err(name);
+            assert!(
+                error.message.contains(&format!("linux.sysctl.{name}")),
+                "{error}"
+            );
         }
     }
 }

@@ -17,10 +17,10 @@ pub fn check(spec: &Spec) -> Result<()> {
     )]
     let maps = spec.uid_mappings().is_some() || spec.gid_mappings().is_some();
     let asked = [
-        (spec.solaris().is_some(), "solaris", elsewhere),
-        (spec.windows().is_some(), "windows", elsewhere),
-        (spec.zos().is_some(), "zos", elsewhere),
-        (spec.vm().is_some(), "vm", "asks for a virtual machine"),
+        (asks(spec.solaris()), "solaris", elsewhere),
+        (asks(spec.windows()), "windows", elsewhere),
+        (asks(spec.zos()), "zos", elsewhere),
+        (asks(spec.vm()), "vm", "asks for a virtual machine"),
         (
             maps,
             "uidMappings or gidMappings",
@@ -50,9 +50,16 @@ pub fn check_process(process: &Process) -> Result<()> {
     ])
 }
 
+/// An empty object asks for nothing.
+fn asks<T: Default + PartialEq>(platform: &Option<T>) -> bool {
+    platform
+        .as_ref()
+        .is_some_and(|platform| *platform != T::default())
+}
+
 fn refuse(asked: &[(bool, &str, &str)]) -> Result<()> {
     match asked.iter().find(|(asked, ..)| *asked) {
-        Some((_, field, reason)) => Err(Error::invalid(format!("{field} {reason}"))),
+        Some((_, field, reason)) => Err(Error::invalid(format!("{field}: {reason}"))),
         None => Ok(()),
     }
 }

@@ -432,6 +432,11 @@ impl Cgroup {
     }
 }
 
+/// Whether the rules can be expressed, in any hierarchy.
+pub fn check_device_rules(rules: &[oci_spec::runtime::LinuxDeviceCgroup]) -> Result<()> {
+    devices::Policy::from_rules(rules).map(drop)
+}
+
 /// Kills what is in the group and removes it: what a sweeper does for a container whose monitor is gone.
 pub fn destroy(path: &str) -> Result<()> {
     let group = Cgroup::load(path)?;

@@ -41,6 +41,21 @@ impl Resctrl {
         make(&self.0, &rdt, "box")
     }
 
+    /// One field, also those that the library knows under another name.
+    fn set(&self, field: &str, value: Value) -> Result<IntelRdt> {
+        let text = json!({
+            "ociVersion": "1.2.0", "root": { "path": "r" },
+            "process": { "args": ["a"], "cwd": "/", "user": { "uid": 0, "gid": 0 } },
+            "linux": { "intelRdt": { field: value } },
+        });
+        let spec = crate::spec::parse(text.to_string().as_bytes())?;
+        let rdt = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.intel_rdt().as_ref());
+        make(&self.0, rdt.unwrap(), "box")
+    }
+
     fn read(&self, file: &str) -> String {
         fs::read_to_string(self.0.join(file)).unwrap()
     }
@@ -140,7 +155,7 @@ fn what_the_processor_lacks_is_named() {
         ("enableMBM", json!(true)),
         ("enableMonitoring", json!(true)),
     ] {
-        let error = host.make(json!({ field: value })).unwrap_err();
+        let error = host.set(field, value).unwrap_err();
         assert!(
             error.message.contains(&format!("linux.intelRdt.{field}")),
             "{error}"
