@@ -160,7 +160,8 @@ impl Cgroup {
             }
         }
         if let Some(hierarchy) = self.layout.v2.clone() {
-            match open_or_make_v2(&hierarchy, &path) {
+            let wanted = v2::wanted(&self.layout, resources);
+            match open_or_make_v2(&hierarchy, &path, wanted) {
                 Ok(group) => self.places.v2 = Some(group),
                 Err(errno) => {
                     self.skip_or_fail(&hierarchy.controllers, &hierarchy, &path, errno)?;
@@ -481,11 +482,11 @@ fn open_or_make_v1(hierarchy: &Hierarchy, path: &str) -> nix::Result<Dir> {
     }
 }
 
-fn open_or_make_v2(hierarchy: &Hierarchy, path: &str) -> nix::Result<V2> {
+fn open_or_make_v2(hierarchy: &Hierarchy, path: &str, wanted: Vec<String>) -> nix::Result<V2> {
     if let Some(group) = v2::open(hierarchy, path)? {
         return Ok(group);
     }
-    v2::create(hierarchy, path, Vec::new()).map(|(group, _)| group)
+    v2::create(hierarchy, path, wanted).map(|(group, _)| group)
 }
 
 fn join_error(label: &str, errno: Errno) -> Error {
