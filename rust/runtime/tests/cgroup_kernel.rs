@@ -269,7 +269,7 @@ fn out_of_memory_is_noticed() {
         std::os::fd::AsFd::as_fd(&event),
         PollFlags::POLLIN,
     )];
-    assert_eq!(poll(&mut fds, 10_000u16).unwrap(), 1);
+    assert_eq!(poll(&mut fds, 60_000u16).unwrap(), 1);
     let _ = child.wait();
     assert!(group.cgroup.oom_kills() >= 1);
     let stats = group.cgroup.stats().unwrap();
