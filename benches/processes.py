@@ -5,6 +5,7 @@ else.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,23 @@ def pss(pids: Iterable[int], kinds: tuple[str, ...] = ("Pss",)) -> int:
     return total
 
 
-def memory(outside: Iterable[int] = ()) -> Memory:
+def kernel() -> int:
+    """KiB of the whole machine's kernel memory for objects, stacks, page tables and per-cpu data."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     values = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
-    return Memory(pss(watchers(outside)), sum(values.get(key, 0) for key in KERNEL))
+    return sum(values.get(key, 0) for key in KERNEL)
+
+
+def settled(limit: float, step: float = 0.5, noise: int = 256) -> Memory:
+    """Memory when the kernel's has hardly changed for two steps, or after `limit` seconds.
+
+    Namespaces and cgroups of containers that are gone are freed in the background, for seconds.
+    """
+    until = time.monotonic() + limit
+    before, quiet = kernel(), 0
+    while quiet < 2 and time.monotonic() < until:
+        time.sleep(min(step, limit))
+        now = kernel()
+        quiet = quiet + 1 if abs(now - before) < noise else 0
+        before = now
+    return Memory(pss(watchers()), kernel())

@@ -8,15 +8,13 @@ disturbs it.
 
 from __future__ import annotations
 
-import time
-
 from benches.bench import Bench, Cases, Metrics, by_metric
 from benches.engines import Engine
-from benches.processes import memory
+from benches.processes import settled
 from benches.spawner import Failed
 
-SETTLE = 1.0
-"""Seconds in which what a start leaves to be done is done."""
+SETTLE = 10.0
+"""Seconds at most, until the kernel has freed what the container before left."""
 
 
 def measure(bench: Bench) -> Cases:
@@ -41,15 +39,13 @@ def _density(engine: Engine, count: int, settle: float) -> Metrics:
     warm, _ = engine.sleeper()
     names: list[str] = []
     try:
-        time.sleep(settle)
-        before = memory()
+        before = settled(settle)
         seconds = 0.0
         for _ in range(count):
             name, timing = engine.sleeper()
             names.append(name)
             seconds += timing.seconds
-        time.sleep(settle)
-        after = memory()
+        after = settled(settle)
     except Failed:
         engine.remove([*names, warm])
         raise
