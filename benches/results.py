@@ -41,10 +41,12 @@ def save(result: Result, directory: Path = RESULTS) -> Path:
     return path
 
 
-def newest(directory: Path = RESULTS) -> dict[str, Result]:
-    """scenario -> its last result."""
+def newest(directory: Path = RESULTS, since: float = 0) -> dict[str, Result]:
+    """scenario -> its last result, of those written after `since` (seconds of the epoch)."""
     found: dict[str, Result] = {}
     for path in sorted(directory.glob("*.json")):
+        if path.stat().st_mtime < since:
+            continue
         document = json.loads(path.read_text())
         if document.keys() == Result.__dataclass_fields__.keys():  # not one of an older form
             found[document["scenario"]] = Result(**document)

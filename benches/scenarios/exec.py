@@ -25,7 +25,7 @@ def measure(bench: Bench) -> Cases:
         try:
             return {
                 "hot": bench.interleave("hot", running, execute, hot),
-                "cold": bench.interleave("cold", running, execute, cold, gap=COLD_GAP),
+                "cold": bench.interleave("cold", running, execute, cold, gap=COLD_GAP, warm_up=1),
             }
         finally:
             for engine in running:

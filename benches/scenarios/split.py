@@ -15,7 +15,7 @@ def measure(bench: Bench) -> Cases:
     with bench.ready(bench.names("split")) as engines:
         return {
             "hot": bench.interleave("hot", engines, _split, hot),
-            "cold": bench.interleave("cold", engines, _split, cold, gap=COLD_GAP),
+            "cold": bench.interleave("cold", engines, _split, cold, gap=COLD_GAP, warm_up=1),
         }
 
 

@@ -14,7 +14,7 @@ def measure(bench: Bench) -> Cases:
     with bench.ready(bench.names("start")) as engines:
         return {
             "hot": bench.interleave("hot", engines, _start, hot),
-            "cold": bench.interleave("cold", engines, _start, cold, gap=COLD_GAP),
+            "cold": bench.interleave("cold", engines, _start, cold, gap=COLD_GAP, warm_up=1),
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -125,6 +126,7 @@ def test_results_come_back_as_they_were_saved(tmp_path: Path) -> None:
     )  # an older form
     assert results.newest(tmp_path) == {"start": START}
     assert results.newest(tmp_path / "nosuch") == {}
+    assert results.newest(tmp_path, since=time.time() + 60) == {}
 
 
 def test_a_result_without_pyd_is_still_a_report() -> None:
