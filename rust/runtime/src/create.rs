@@ -172,7 +172,10 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created> {
         resources,
     };
     match bring_up.run(&mut created, options.on_namespaces, options.console_socket) {
-        Ok(()) => Ok(created),
+        Ok(()) => {
+            created.cgroup.close_tasks();
+            Ok(created)
+        }
         Err(error) => {
             // The first error is the one to tell.
             let _ = created.destroy();

@@ -179,15 +179,21 @@ impl Entry {
 
     /// What the container does now.
     pub fn status(&self, record: &Record) -> Status {
+        self.status_and_groups(record).0
+    }
+
+    /// The same, with the container's groups if it has got to the point of asking them.
+    pub fn status_and_groups(&self, record: &Record) -> (Status, Option<Cgroup>) {
         if start_time(Pid::from_raw(record.pid)) != Some(record.start_time) {
-            return Status::Stopped;
+            return (Status::Stopped, None);
         }
         if self.fifo().exists() {
-            return Status::Created;
+            return (Status::Created, None);
         }
-        match Cgroup::load(&record.cgroup).map(|cgroup| cgroup.is_frozen()) {
-            Ok(true) => Status::Paused,
-            _ => Status::Running,
+        let cgroup = Cgroup::load(&record.cgroup).ok();
+        match cgroup.as_ref().is_some_and(Cgroup::is_frozen) {
+            true => (Status::Paused, cgroup),
+            false => (Status::Running, cgroup),
         }
     }
 

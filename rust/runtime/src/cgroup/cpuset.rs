@@ -39,7 +39,7 @@ pub(crate) fn prepare_parent(root: BorrowedFd<'_>, path: &str) -> nix::Result<()
 /// Fills the container's own set where the parent did not: the parent is the user's, or another process had made it
 /// and not yet filled it.
 pub(crate) fn prepare_leaf(dir: &Dir, path: &str) -> nix::Result<()> {
-    if !dir.read("cpuset.mems")?.trim().is_empty() {
+    if dir.has_new_parent() || !dir.read("cpuset.mems")?.trim().is_empty() {
         return Ok(());
     }
     for (end, _) in path.match_indices('/') {

@@ -28,6 +28,8 @@ pub(crate) struct Dir {
     /// From the mount point, without a leading slash.
     path: String,
     fd: OwnedFd,
+    /// Whether this process made the directory above as well, so that it need not ask for the mark.
+    made_parent: bool,
     /// Absolute, for messages.
     pub(crate) label: String,
 }
@@ -60,12 +62,17 @@ impl Dir {
         )?;
         let path = resolve(hierarchy, path);
         let mode = Mode::from_bits_truncate(0o755);
+        let mut made_parent = false;
         // Another container's end may remove the common parent between two steps of this one's start: start over.
         for _ in 0..100 {
             match mkdirat(&root, path.as_str(), mode) {
                 Ok(()) => {}
                 Err(Errno::ENOENT) => match make_parents(root.as_fd(), &path, mode, prepare) {
-                    Ok(()) | Err(Errno::ENOENT) => continue,
+                    Ok(made) => {
+                        made_parent = made;
+                        continue;
+                    }
+                    Err(Errno::ENOENT) => continue,
                     Err(errno) => return Err(errno),
                 },
                 // Left over from a start that was killed: its limits are not ours. A used one answers EBUSY.
@@ -77,7 +84,9 @@ impl Dir {
                 }
                 Err(errno) => return Err(errno),
             }
-            return Self::open_at(hierarchy, root, path);
+            let mut dir = Self::open_at(hierarchy, root, path)?;
+            dir.made_parent = made_parent;
+            return Ok(dir);
         }
         Err(Errno::EBUSY)
     }
@@ -108,6 +117,7 @@ impl Dir {
             root,
             path,
             fd,
+            made_parent: false,
             label,
         })
     }
@@ -118,6 +128,11 @@ impl Dir {
 
     pub(crate) fn parent(&self) -> Option<&str> {
         self.path.rsplit_once('/').map(|(parent, _)| parent)
+    }
+
+    /// Whether the directory above is new as well: it has been prepared for this one.
+    pub(crate) fn has_new_parent(&self) -> bool {
+        self.made_parent
     }
 
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
@@ -185,6 +200,7 @@ impl Dir {
             root,
             path: name.to_owned(),
             fd,
+            made_parent: false,
             label: format!("{}/{name}", self.label),
         })
     }
@@ -202,33 +218,38 @@ impl Dir {
         let Some(parent) = self.parent() else {
             return;
         };
-        let made_here = openat(
-            &self.root,
-            parent,
-            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .is_ok_and(|fd| {
-            // Where such marks cannot be set (rootless), an empty parent is taken for ours.
-            !matches!(
-                pyd_sys::xattr::fget(fd.as_fd(), MADE_BY_PYD),
-                Err(Errno::ENODATA)
+        let marked = || {
+            openat(
+                &self.root,
+                parent,
+                OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                Mode::empty(),
             )
-        });
-        if made_here {
+            .is_ok_and(|fd| {
+                // Where such marks cannot be set (rootless), an empty parent is taken for ours.
+                !matches!(
+                    pyd_sys::xattr::fget(fd.as_fd(), MADE_BY_PYD),
+                    Err(Errno::ENODATA)
+                )
+            })
+        };
+        if self.made_parent || marked() {
             let _ = unlinkat(&self.root, parent, UnlinkatFlags::RemoveDir);
         }
     }
 }
 
+/// Makes the directories above `path` that are missing; tells whether the nearest was one of them.
 fn make_parents(
     root: BorrowedFd<'_>,
     path: &str,
     mode: Mode,
     prepare: &mut dyn FnMut(BorrowedFd<'_>, &str) -> nix::Result<()>,
-) -> nix::Result<()> {
+) -> nix::Result<bool> {
+    let mut made = false;
     for (end, _) in path.match_indices('/') {
         let parent = &path[..end];
+        made = false;
         match mkdirat(root, parent, mode) {
             Ok(()) => {
                 let fd = openat(
@@ -240,12 +261,13 @@ fn make_parents(
                 // Without the privilege the parent simply stays unmarked.
                 let _ = pyd_sys::xattr::fset(fd.as_fd(), MADE_BY_PYD, b"1");
                 prepare(root, parent)?;
+                made = true;
             }
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
         }
     }
-    Ok(())
+    Ok(made)
 }
 
 fn remove_tree(root: BorrowedFd<'_>, path: &str, until: Instant) -> nix::Result<()> {

@@ -53,8 +53,6 @@ pub struct Cgroup {
     places: Places,
     /// See [`Self::layout`].
     layout: Layout,
-    /// See [`Dir::open_tasks`]; of each v1 directory, in the order of `places.v1`.
-    join: Vec<OwnedFd>,
     /// Where systemd makes the groups.
     unit: Option<Unit>,
     /// Whether the unit exists because of us, and so is ours to stop.
@@ -72,7 +70,6 @@ impl Cgroup {
         let mut group = Cgroup {
             places: Places::default(),
             layout: Layout::default(),
-            join: Vec::new(),
             unit: None,
             unit_started: false,
         };
@@ -92,16 +89,12 @@ impl Cgroup {
         let layout = Layout::detect()?;
         let failed = |errno| Error::at("cgroup", "open", path, errno);
         let mut places = Places::default();
-        let mut join = Vec::new();
         for hierarchy in &layout.v1 {
             if let Some(dir) = Dir::open(hierarchy, path).map_err(failed)? {
-                // Only a process that is going to add members needs to be allowed to.
-                if let Ok(tasks) = dir.open_tasks() {
-                    join.push(tasks);
-                }
                 places.v1.push(V1 {
                     controllers: hierarchy.controllers.clone(),
                     dir,
+                    tasks: None,
                 });
             }
         }
@@ -111,7 +104,6 @@ impl Cgroup {
         Ok(Cgroup {
             places,
             layout: Layout::default(),
-            join,
             unit: None,
             unit_started: false,
         })
@@ -127,7 +119,6 @@ impl Cgroup {
         Ok(Cgroup {
             places: Places::default(),
             layout,
-            join: Vec::new(),
             unit: Some(unit),
             unit_started: false,
         })
@@ -153,6 +144,7 @@ impl Cgroup {
                 Ok(dir) => self.places.v1.push(V1 {
                     controllers: hierarchy.controllers.clone(),
                     dir,
+                    tasks: None,
                 }),
                 Err(errno) => {
                     self.skip_or_fail(&hierarchy.controllers, &hierarchy, &path, errno)?;
@@ -199,8 +191,8 @@ impl Cgroup {
                     self.places.v1.push(V1 {
                         controllers: hierarchy.controllers.clone(),
                         dir,
+                        tasks: Some(tasks),
                     });
-                    self.join.push(tasks);
                 }
                 Err(errno) => self.skip_or_fail(&hierarchy.controllers, hierarchy, path, errno)?,
             }
@@ -295,15 +287,23 @@ impl Cgroup {
     }
 
     /// Child, which has one thread: puts itself into the v1 groups, and so is a member of all if it was cloned into
-    /// [`Self::init_fd`]. Only writes to descriptors that are open: it allocates nothing but the text of an error.
+    /// [`Self::init_fd`]. Allocates nothing but the text of an error.
     pub fn join_v1(&self) -> Result<()> {
-        for (index, tasks) in self.join.iter().enumerate() {
-            write(tasks, b"0").map_err(|errno| {
-                let group = self.places.v1.get(index);
-                join_error(group.map_or("", |group| &group.dir.label), errno)
-            })?;
+        for V1 { dir, tasks, .. } in &self.places.v1 {
+            let joined = match tasks {
+                Some(tasks) => write(tasks, b"0"),
+                None => dir.open_tasks().and_then(|tasks| write(tasks, b"0")),
+            };
+            joined.map_err(|errno| join_error(&dir.label, errno))?;
         }
         Ok(())
+    }
+
+    /// Closes what was kept open for init to join: the monitor of a container does without.
+    pub fn close_tasks(&mut self) {
+        for group in &mut self.places.v1 {
+            group.tasks = None;
+        }
     }
 
     /// Child, which has one thread and was made by fork: the same with the v2 group.

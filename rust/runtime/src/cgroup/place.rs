@@ -1,5 +1,7 @@
 //! Where one controller of one container lives: a v1 directory, a v2 directory, or nowhere.
 
+use std::os::fd::OwnedFd;
+
 use super::directory::Dir;
 use crate::error::{Error, Result};
 
@@ -8,6 +10,8 @@ use crate::error::{Error, Result};
 pub(crate) struct V1 {
     pub(crate) controllers: Vec<String>,
     pub(crate) dir: Dir,
+    /// See [`Dir::open_tasks`]; open from the making of the group until init is in it.
+    pub(crate) tasks: Option<OwnedFd>,
 }
 
 /// The v2 directory and the controllers that are enabled in it.

@@ -71,7 +71,8 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     let command = args.words.get(1..).unwrap_or_default();
     let entry = Entry::open(&context.root, args.id()?)?;
     let record = entry.record()?;
-    match entry.status(&record) {
+    let (status, groups) = entry.status_and_groups(&record);
+    match status {
         Status::Running => {}
         Status::Paused if args.has("ignore-paused") => {}
         Status::Paused => {
@@ -93,7 +94,10 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     let terminal = process.terminal() == Some(true);
     let sockets = Sockets::connect(&args, terminal, detached)?;
     let preserve_fds = inherited::of_exec(&args)?;
-    let cgroup = Cgroup::load(&record.cgroup)?;
+    let cgroup = match groups {
+        Some(groups) => groups,
+        None => Cgroup::load(&record.cgroup)?,
+    };
     // Others may use the container while the command runs.
     drop(entry);
     let signals = if detached {
