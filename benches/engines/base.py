@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,18 @@ class Engine:
 
     def remove_image(self, reference: str) -> None:
         raise NotImplementedError
+
+
+def end(daemon: subprocess.Popen[bytes] | None, seconds: float = 20) -> None:
+    """Asks it to end, and sees to it."""
+    if daemon is None:
+        return
+    daemon.terminate()
+    try:
+        daemon.wait(seconds)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
 
 
 def wait_for(ready: Callable[[], bool], seconds: float = 30) -> bool:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benches.engines.base import Engine, wait_for
+from benches.engines.base import Engine, end, wait_for
 from benches.engines.runtimes import Crun, pyd_runtime
 from benches.programs import Unavailable, find
 from benches.spawner import Timing
@@ -142,7 +142,4 @@ class Docker(CommandLine):
         return done.returncode == 0
 
     def stop(self) -> None:
-        daemon = getattr(self, "_daemon", None)
-        if daemon:
-            daemon.terminate()
-            daemon.wait()
+        end(getattr(self, "_daemon", None))

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from benches.engines.base import Engine, wait_for
+from benches.engines.base import Engine, end, wait_for
 from benches.images import busybox_archive
 from benches.programs import Unavailable, find
 from benches.spawner import Timing
@@ -51,10 +51,7 @@ class Ctr(Engine):
         return subprocess.run([*self.base, "version"], capture_output=True, check=False).returncode == 0
 
     def stop(self) -> None:
-        daemon = getattr(self, "_daemon", None)
-        if daemon:
-            daemon.terminate()
-            daemon.wait()
+        end(getattr(self, "_daemon", None))
 
     def start_command(self) -> list[str]:
         return [*self.base, "run", "--rm", "--seccomp", IMAGE, self.unique(), "true"]
