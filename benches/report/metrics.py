@@ -15,6 +15,8 @@ class Metric:
         """With its unit."""
         if self.kind == "rate":
             return f"{number(value)} /s"
+        if self.kind == "memory" and not value:
+            return "none"
         if self.kind == "memory":
             return f"{number(value)} MiB"
         return f"{number(value)} s" if value >= 1 else f"{number(value * 1000)} ms"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -78,7 +79,7 @@ def tables(found: Mapping[str, Result]) -> str:
         ratios(found),
     ]
     some = next(iter(found.values()))
-    versions = ", ".join(_version(line) for line in some.machine["versions"].values())
+    versions = ", ".join(_version(name, line) for name, line in some.machine["versions"].items())
     parts.append(f"{machine(some.machine)} Peers: {versions}.")
     missing = {name: reason for result in found.values() for name, reason in result.left_out.items()}
     if missing:
@@ -89,9 +90,10 @@ def tables(found: Mapping[str, Result]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _version(line: str) -> str:
-    """`crun version 1.8.1` and `Docker version 20.10.24+dfsg1, build x` without their last words."""
-    return line.partition(",")[0].replace(" version", "").replace("github.com/containerd/", "")
+def _version(name: str, line: str) -> str:
+    """`Docker version 20.10.24+dfsg1, build x` is said as `dockerd 20.10.24+dfsg1`."""
+    found = re.search(r"\d+\.\d[^\s,]*", line)
+    return f"{name} {found[0]}" if found else name
 
 
 def table(found: Mapping[str, Result], engines: Sequence[str]) -> str:

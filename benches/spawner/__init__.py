@@ -78,8 +78,7 @@ class Lane:
         try:
             return self.answer()
         except Failed as error:
-            words = [os.path.basename(command[0]), "…", *command[-2:]]
-            raise Failed(f"{' '.join(words)}: {error}") from None
+            raise Failed(f"{os.path.basename(command[0])}: {error}") from None
 
     def gone(self, pid: int) -> None:
         """Waits until a process that this one has adopted is gone."""

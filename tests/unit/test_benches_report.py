@@ -50,6 +50,7 @@ def test_numbers_have_their_units() -> None:
     assert seconds.span(0.001, 0.002) == "1.00 to 2.00"
     assert METRICS["four"].text(99.5) == "99.5 /s"
     assert METRICS["memory_mib"].text(0.4) == "0.40 MiB"
+    assert METRICS["monitor_mib"].text(0.0) == "none"
 
 
 def test_a_scenario_names_every_engine_what_failed_and_what_is_left_out() -> None:
@@ -72,7 +73,7 @@ def test_the_overview_leaves_out_engines_without_figures() -> None:
     assert "| `run` of `true`, until it is removed | 2.00 ms | 5.00 ms | 20.0 ms |" in text
     assert "| | pyd | docker |" in text
     assert "- `pyd-runtime run`: 2.50 x (2.00 to 3.00) floor, 0.25 x (0.20 to 0.30) crun" in text
-    assert "Peers: crun 1.8.1, Docker 20.10.24+dfsg1." in text
+    assert "Peers: crun 1.8.1, dockerd 20.10.24+dfsg1." in text
     assert "Left out: runc (runc is not installed)." in text
     assert "1 measurements failed" in text
 

@@ -33,6 +33,11 @@ def fill(place: Path, images: Iterable[str], *, rust: bool, files: Iterable[Path
     shutil.copytree(package, site / "pyd", ignore=shutil.ignore_patterns("__pycache__"))
     _distributions(site)
     shutil.copytree(TOP / "tests", place / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        TOP / "benches", place / "benches", ignore=shutil.ignore_patterns("__pycache__", "results")
+    )
+    if (TOP / "target/benches").exists():  # their C programs: the guest has no compiler
+        shutil.copytree(TOP / "target/benches", place / "target/benches")
     shutil.copy(TOP / "pyproject.toml", place)
     for layout in builder.layouts(sorted({"busybox", *images})).values():
         shutil.copytree(layout, place / "cache/pyd-tests" / layout.name)
