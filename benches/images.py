@@ -85,22 +85,20 @@ def _blob(layout: Path, digest: str) -> Path:
 
 
 @contextmanager
-def served(scale: float) -> Iterator[dict[str, str]]:
-    """case -> reference; the registry lives as long as the context."""
+def served(scale: float, directory: Path) -> Iterator[dict[str, str]]:
+    """case -> reference; the registry lives in `directory` as long as the context."""
     try:
         find("docker-registry")
         find("skopeo")
     except Unavailable as error:
         raise Unavailable(f"{error}: sh tests/setup.sh") from None
-    with TemporaryDirectory(prefix="pyd-bench-registry-") as directory:
-        registry = Registry(Path(directory) / "registry")
-        try:
-            yield {
-                case: registry.push(layout(case, scale), f"bench{number}")
-                for number, case in enumerate(CASES)
-            }
-        finally:
-            registry.stop()
+    registry = Registry(directory / "registry")
+    try:
+        yield {
+            case: registry.push(layout(case, scale), f"bench{number}") for number, case in enumerate(CASES)
+        }
+    finally:
+        registry.stop()
 
 
 def docker_archive(case: str, scale: float, place: Path) -> Path:

@@ -14,7 +14,7 @@ def measure(bench: Bench) -> Cases:
     with bench.ready(bench.names("pull")) as engines:
         if not engines:
             return {}
-        with served(scale) as references:
+        with served(scale, bench.place.work) as references:
             for case, reference in references.items():
 
                 def pull(engine: Engine) -> Metrics:
