@@ -19,7 +19,7 @@ from benches import isolation, machine, results
 from benches.bench import Bench, Settings
 from benches.engines import ENGINES, Place
 from benches.programs import Unavailable
-from benches.report import documents, markdown
+from benches.report import documents, goals, markdown
 from benches.scenarios import PURPOSE, SCENARIOS
 
 
@@ -120,7 +120,8 @@ def _measure(arguments: argparse.Namespace, tag: str, work: Path) -> int:
         path = results.save(result)
         print(markdown.scenario(result))
         print(f"{path} ({time.monotonic() - begin:.0f} s)", flush=True)
-        failed = failed or bool(bench.failures)
+        nothing = not any(cases.values()) and name not in bench.left_out
+        failed = failed or bool(bench.failures) or nothing
     return 1 if failed else 0
 
 
@@ -146,7 +147,7 @@ def _report(into_documents: bool, since: float = 0) -> int:
         for path in documents.write(found):
             print(path)
     else:
-        print(markdown.whole(found))
+        print(goals.table(found), markdown.whole(found), sep="\n\n")
     return 0
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benches.bench import Bench, Cases
 from benches.programs import HERE
+from benches.stats import Samples
 
 RESULTS = Path(os.environ.get("PYD_BENCH_RESULTS") or HERE / "results")
+
+
+ByEngine = Mapping[str, Mapping[str, Samples]]
+"""engine -> metric -> samples."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,11 @@ def newest(directory: Path = RESULTS, since: float = 0) -> dict[str, Result]:
         if document.keys() == Result.__dataclass_fields__.keys():  # not one of an older form
             found[document["scenario"]] = Result(**document)
     return found
+
+
+def case_of(result: Result, beginning: str) -> tuple[str, ByEngine]:
+    """The case that begins so: some carry a number."""
+    for case, by_engine in result.cases.items():
+        if case.startswith(beginning):
+            return case, by_engine
+    return beginning, {}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from benches.engines import SUBJECTS
 from benches.programs import HERE
-from benches.report import markdown, overview, svg
+from benches.report import goals, markdown, overview, svg
 from benches.report.metrics import METRICS
-from benches.results import Result
+from benches.results import Result, case_of
 from benches.stats import summary
 
 TOP = HERE.parent
@@ -54,7 +54,7 @@ def write(found: Mapping[str, Result], top: Path = TOP) -> list[Path]:
     paths = [top / "README.md", top / "docs" / "benchmarks.md", top / overview.PICTURE]
     texts = [
         between(paths[0].read_text(), overview.tables(found)),
-        between(paths[1].read_text(), markdown.whole(found)),
+        between(paths[1].read_text(), f"### Goals\n\n{goals.table(found)}\n\n{markdown.whole(found)}"),
         picture(found),
     ]
     for path, text in zip(paths, texts, strict=True):
@@ -84,7 +84,7 @@ def picture(found: Mapping[str, Result]) -> str:
 
 
 def _bars(result: Result, case: str, metric: str, engines: tuple[str, ...]) -> list[svg.Bar]:
-    _, by_engine = overview.case_of(result, case)
+    _, by_engine = case_of(result, case)
     bars = []
     for name in engines:
         engine = overview.engine_of(name, engines, result.scenario)

@@ -7,7 +7,7 @@ from typing import Any
 
 from benches.engines import ENGINES, SUBJECTS
 from benches.report.metrics import METRICS, main_metric, number
-from benches.results import Result
+from benches.results import ByEngine, Result
 from benches.scenarios import PURPOSE
 from benches.stats import Samples, ratio, summary
 
@@ -19,8 +19,6 @@ LEVELS = {
 }
 FEWEST = 5
 """Rounds, for an interval to be worth printing."""
-
-ByEngine = Mapping[str, Mapping[str, Samples]]
 
 
 def whole(found: Mapping[str, Result]) -> str:
@@ -84,7 +82,7 @@ def _table(scenario: str, case: str, level: str, by_engine: ByEngine) -> list[st
     title = f"{case}, {LEVELS[level]}" if level else case
     lines = [f"| {title} | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
     for engine, metrics in by_engine.items():
-        cells = [*_main_cells(main, metrics), *(_median(name, metrics) for name in names[1:])]
+        cells = [*_main_cells(main, metrics), *(value_of(name, metrics) for name in names[1:])]
         if compared:
             cells.append("" if engine == subject else comparison(by_engine[subject], metrics, main))
         lines.append(f"| {engine} | {' | '.join(cells)} |")
@@ -100,7 +98,8 @@ def _main_cells(name: str, metrics: Mapping[str, Samples]) -> list[str]:
     return [METRICS[name].text(found.median), spread + failed]
 
 
-def _median(name: str, metrics: Mapping[str, Samples]) -> str:
+def value_of(name: str, metrics: Mapping[str, Samples]) -> str:
+    """The median with its unit, or nothing."""
     found = summary(metrics.get(name, ()))
     return METRICS[name].text(found.median) if found else ""
 

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benches.report.markdown import comparison, machine
-from benches.report.metrics import METRICS, main_metric
-from benches.results import Result
-from benches.stats import Samples, summary
+from benches.report.markdown import comparison, machine, value_of
+from benches.report.metrics import main_metric
+from benches.results import Result, case_of
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,6 @@ def engine_of(column: str, columns: Sequence[str], scenario: str) -> str:
     return FLOORS.get(tuple(columns), {}).get(scenario, column) if column == "floor" else column
 
 
-def case_of(result: Result, beginning: str) -> tuple[str, Mapping[str, Mapping[str, Samples]]]:
-    for case, by_engine in result.cases.items():
-        if case.startswith(beginning):
-            return case, by_engine
-    return beginning, {}
-
-
 def tables(found: Mapping[str, Result]) -> str:
     parts = [
         f"![The same figures as bars]({PICTURE})",
@@ -104,7 +96,7 @@ def table(found: Mapping[str, Result], engines: Sequence[str]) -> str:
             continue
         case, by_engine = case_of(found[row.scenario], row.case)
         cells = {
-            name: _cell(row.metric, by_engine.get(engine_of(name, engines, row.scenario), {}))
+            name: value_of(row.metric, by_engine.get(engine_of(name, engines, row.scenario), {}))
             for name in engines
         }
         if any(cells[name] for name in engines if name != "floor"):
@@ -115,11 +107,6 @@ def table(found: Mapping[str, Result], engines: Sequence[str]) -> str:
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     lines += [f"| {title} | {' | '.join(cells[name] for name in columns)} |" for title, cells in filled]
     return "\n".join(lines)
-
-
-def _cell(metric: str, metrics: Mapping[str, Samples]) -> str:
-    found = summary(metrics.get(metric, ()))
-    return METRICS[metric].text(found.median) if found else ""
 
 
 def ratios(found: Mapping[str, Result]) -> str:

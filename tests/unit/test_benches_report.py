@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from benches import results
-from benches.report import documents, markdown, overview, svg
+from benches.report import documents, goals, markdown, overview, svg
 from benches.report.metrics import METRICS, number
 from benches.results import Result
 
@@ -134,3 +134,19 @@ def test_a_result_without_pyd_is_still_a_report() -> None:
     only = replace(START, cases={"hot": {"crun": {"seconds": [0.02]}}})
     assert "| crun | 20.0 ms |" in markdown.scenario(only)
     assert "| | crun |" in overview.tables({"start": only})
+
+
+def test_goals_are_judged_by_what_was_measured() -> None:
+    text = goals.table(FOUND)
+    assert "| pyd-runtime: `run`, hot | at most 0.35 x crun | 0.25 x (0.20 to 0.30) | met |" in text
+    assert "| pyd-runtime: `run`, hot | at most 1.50 x floor | 2.50 x (2.00 to 3.00) | **missed** |" in text
+    assert "| pyd-runtime: `run`, hot | at most 0.20 x runc |  | not measured |" in text
+    assert "at least 2.00 x crun |  | not measured |" in text
+    rates: dict[str, dict[str, list[float | None]]] = {
+        "pyd-runtime": {"four": [90.0]},
+        "crun": {"four": [30.0]},
+    }
+    parallel = replace(START, scenario="parallel", cases={"per second": rates})
+    assert "at least 2.00 x crun | 3.00 x | met |" in goals.table({"parallel": parallel})
+    slow = replace(START, cases={"hot": {"engine": {"seconds": [0.02]}}})
+    assert "at most 10.0 ms | 20.0 ms | **missed** |" in goals.table({"start": slow})
