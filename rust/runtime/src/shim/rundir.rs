@@ -2,10 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,7 +14,6 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::config::io_error;
 use crate::error::{Error, Result};
-use crate::weakness;
 
 /// Held as long as the monitor lives: whoever gets this lock knows that there is none, whatever pids say.
 pub const LOCK: &str = "shim.lock";
@@ -78,12 +75,6 @@ impl RunDir {
         self.unlink_socket();
         let failed =
             |error: std::io::Error| io_error("socket", "bind", &self.path.join(SOCKET), &error);
-        if weakness::is("abstract-socket") {
-            let name = SocketAddr::from_abstract_name(self.path.as_os_str().as_bytes());
-            return name
-                .and_then(|name| UnixListener::bind_addr(&name))
-                .map_err(failed);
-        }
         let before = umask(Mode::from_bits_truncate(0o177));
         let bound = UnixListener::bind(format!("/proc/self/fd/{}/{SOCKET}", self.dir.as_raw_fd()));
         umask(before);
