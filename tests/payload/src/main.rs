@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio, exit};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use std::time::Duration;
 const NON_BLOCKING: i32 = 0o4000;
 
 const USAGE: &str = "usage: payload print-hostname|cat PATH...|write PATH TEXT|ls PATH|mounts|caps|fds|cwd|ids|env|\
-    exit N|probe PATH...|sleep S|spam BYTES|oom|listen PORT|echo-udp PORT|fork-bomb N|spin S|hunt S|echo";
+    exit N|probe PATH...|sleep S|spam BYTES|oom|listen PORT|echo-udp PORT|fork-bomb N|spin S|hunt S|echo|\
+    notify TEXT";
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -51,6 +53,7 @@ fn main() {
         Some("fork-bomb") => fork_bomb(number(rest, 0)),
         Some("hunt") => hunt::hunt(number(rest, 0)),
         Some("spin") => spin(number(rest, 0)),
+        Some("notify") => notify(text(rest, 0)),
         Some("echo") => io::copy(&mut io::stdin(), &mut io::stdout()).map(drop),
         _ => {
             eprintln!("{USAGE}");
@@ -69,6 +72,16 @@ fn text(words: &[String], at: usize) -> &str {
 
 fn number(words: &[String], at: usize) -> u64 {
     text(words, at).parse().unwrap_or(0)
+}
+
+/// A datagram to the service manager, as sd_notify(3); then it lives on for a moment.
+fn notify(text: &str) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.send_to(
+        text.as_bytes(),
+        env::var("NOTIFY_SOCKET").unwrap_or_default(),
+    )?;
+    sleep(1)
 }
 
 fn cat(paths: &[String]) -> io::Result<()> {

@@ -16,6 +16,7 @@ mod freezer;
 mod hugetlb;
 mod info;
 mod layout;
+mod load;
 mod members;
 mod memory;
 mod network;
@@ -81,32 +82,6 @@ impl Cgroup {
             return Err(error);
         }
         Ok(group)
-    }
-
-    /// Opens the directories that exist for `path`; there may be none.
-    pub fn load(path: &str) -> Result<Cgroup> {
-        check(path)?;
-        let layout = Layout::detect()?;
-        let failed = |errno| Error::at("cgroup", "open", path, errno);
-        let mut places = Places::default();
-        for hierarchy in &layout.v1 {
-            if let Some(dir) = Dir::open(hierarchy, path).map_err(failed)? {
-                places.v1.push(V1 {
-                    controllers: hierarchy.controllers.clone(),
-                    dir,
-                    tasks: None,
-                });
-            }
-        }
-        if let Some(hierarchy) = &layout.v2 {
-            places.v2 = v2::open(hierarchy, path).map_err(failed)?;
-        }
-        Ok(Cgroup {
-            places,
-            layout: Layout::default(),
-            unit: None,
-            unit_started: false,
-        })
     }
 
     /// The groups of a unit that systemd is going to make, once there is a process to be in it: see

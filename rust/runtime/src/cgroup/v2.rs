@@ -64,10 +64,15 @@ pub(crate) fn create(
 }
 
 pub(crate) fn open(hierarchy: &Hierarchy, path: &str) -> nix::Result<Option<V2>> {
-    Ok(Dir::open(hierarchy, path)?.map(|dir| V2 {
+    Ok(Dir::open(hierarchy, path)?.map(group))
+}
+
+/// A directory that exists.
+pub(crate) fn group(dir: Dir) -> V2 {
+    V2 {
         controllers: enabled(&dir),
         dir,
-    }))
+    }
 }
 
 fn enabled(dir: &Dir) -> Vec<String> {

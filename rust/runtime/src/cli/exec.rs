@@ -1,5 +1,6 @@
 //! `exec`: an additional process in a running container.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
 use nix::sys::signal::Signal;
@@ -57,6 +58,11 @@ const FLAGS: &[Flag] = &[
     ),
     value("apparmor", None, "AppArmor profile"),
     value("process-label", None, "SELinux label"),
+    value(
+        "cgroup",
+        None,
+        "[CONTROLLER,...:]GROUP, an existing control group below the container's, may be repeated",
+    ),
     switch("tty", Some('t'), "with a terminal"),
     switch("detach", Some('d'), "do not wait for its end"),
     switch("no-new-privs", None, "no gain of privileges by execve"),
@@ -94,9 +100,10 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     let terminal = process.terminal() == Some(true);
     let sockets = Sockets::connect(&args, terminal, detached)?;
     let preserve_fds = inherited::of_exec(&args)?;
+    let below = subgroups(args.all("cgroup"))?;
     let cgroup = match groups {
-        Some(groups) => groups,
-        None => Cgroup::load(&record.cgroup)?,
+        Some(groups) if below.is_empty() => groups,
+        _ => Cgroup::load_below(&record.cgroup, &below)?,
     };
     // Others may use the container while the command runs.
     drop(entry);
@@ -202,8 +209,8 @@ fn compose(spec: &Spec, args: &Args, command: &[String]) -> Result<Process> {
     if let Some(label) = args.value("process-label") {
         process.set_selinux_label(Some(label.to_owned()));
     }
-    if args.has("no-new-privs") {
-        process.set_no_new_privileges(Some(true));
+    if args.value("no-new-privs").is_some() {
+        process.set_no_new_privileges(Some(args.has("no-new-privs")));
     }
     let mut capabilities = own.capabilities().clone();
     for name in args.all("cap") {
@@ -244,6 +251,28 @@ fn add_capability(all: &mut LinuxCapabilities, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Controller to group: `memory,cpu:a`, or `a` alone on version 2, where a group has no controller.
+fn subgroups<'a>(given: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
+    let mut groups = BTreeMap::new();
+    for text in given {
+        let (controllers, group) = text.split_once(':').unwrap_or(("", text));
+        for controller in controllers.split(',') {
+            let known = groups.insert(controller.to_owned(), group.to_owned());
+            if known.is_some() || (controller.is_empty() && text.contains(':')) {
+                return Err(Error::invalid(format!(
+                    "invalid --cgroup {text:?}: each controller once, as CONTROLLER,...:GROUP"
+                )));
+            }
+        }
+    }
+    if groups.len() > 1 && groups.contains_key("") {
+        return Err(Error::invalid(
+            "invalid --cgroup: a group without controllers is for version 2 and stands alone",
+        ));
+    }
+    Ok(groups)
+}
+
 /// `UID[:GID]`, decimal digits only.
 fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     match text.split_once(':') {
@@ -272,6 +301,23 @@ fn parse_id(text: &str) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_of_controllers() {
+        let parse = |words: &[&str]| subgroups(words.iter().copied());
+        let both = parse(&["memory,cpu:a", "pids:b"]).unwrap();
+        assert_eq!(both.len(), 3);
+        assert_eq!((both["cpu"].as_str(), both["pids"].as_str()), ("a", "b"));
+        assert_eq!(parse(&["a"]).unwrap()[""], "a");
+        for wrong in [
+            &["a", "b"][..],
+            &[":a"],
+            &["cpu:a", "cpu:b"],
+            &["cpu:a", "b"],
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn ids_are_digits_that_fit() {

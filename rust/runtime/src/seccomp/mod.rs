@@ -198,7 +198,12 @@ pub fn supported_architectures() -> Vec<&'static str> {
     )
 }
 
-/// Filter flags of a spec that this kernel knows.
+/// Filter flags of a spec.
+pub fn known_flags() -> Vec<&'static str> {
+    spec::FLAGS.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Those that this kernel knows.
 pub fn supported_flags() -> Vec<&'static str> {
     spec::FLAGS
         .into_iter()
