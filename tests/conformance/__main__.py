@@ -23,7 +23,7 @@ from tests.conformance.verdict import CLEAN, Verdict, judge
 from tests.support.command import find_program
 
 OURS = "pyd-runtime"
-RACES = {"pidfile": 5}
+RACES = {"pidfile": 5, "poststart": 5}
 """Programs that race with the runtime, and how often each runtime may try (see reasons.py)."""
 Results = dict[str, dict[str, tuple[Verdict, cell.Outcome]]]
 

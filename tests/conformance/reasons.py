@@ -82,6 +82,11 @@ REASONS: list[tuple[str, str]] = [
         message says that it must not); pyd-runtime refuses at `create`, as runc does.""",
     ),
     (
+        r"poststart: The post-start hooks MUST be called after the user-specified process is executed",
+        """The program's own race: it compares what a hook and the container's process write, and both are
+        shells that are just starting; the process was executed first. Each runtime may try five times.""",
+    ),
+    (
         r"pidfile: create with '--pid-file' option works",
         """The program's own race: it wants to kill `true` while that runs. Passes when `state` is
         quicker.""",

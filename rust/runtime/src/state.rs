@@ -2,12 +2,13 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,24 @@ impl Status {
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// An init that was let go: the end of its FIFO.
+#[derive(Debug)]
+pub struct Released(OwnedFd);
+
+impl Released {
+    /// Waits until init has become the command, or has ended: either closes its end, which is close-on-exec.
+    pub fn executed(&self) -> Result<()> {
+        let mut ends = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        loop {
+            match poll(&mut ends, PollTimeout::NONE) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::os("state", "poll", e)),
+            }
         }
     }
 }
@@ -130,7 +149,7 @@ impl Entry {
     }
 
     /// Lets init go on; an error when it is not waiting.
-    pub fn release(&self) -> Result<()> {
+    pub fn release(&self) -> Result<Released> {
         let path = self.fifo();
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let fifo: OwnedFd = open(&path, flags, Mode::empty()).map_err(|e| match e {
@@ -140,7 +159,8 @@ impl Entry {
             e => Error::at("state", "open", &path, e),
         })?;
         nix::unistd::write(&fifo, b"s").map_err(|e| Error::at("state", "write", &path, e))?;
-        fs::remove_file(&path).map_err(|e| io("unlink", &path, &e))
+        fs::remove_file(&path).map_err(|e| io("unlink", &path, &e))?;
+        Ok(Released(fifo))
     }
 
     /// Writes the record, once, and keeps the spec as it was used. Readers wait for the lock; a record that a crash

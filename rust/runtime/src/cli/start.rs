@@ -43,8 +43,11 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     let pid = Pid::from_raw(record.pid);
     // Before it runs: afterwards its number could be another's.
     let pidfd = pidfd::open(pid).map_err(|e| Error::os("state", "pidfd_open", e))?;
-    entry.release()?;
-    if let Some(all) = spec.hooks() {
+    let released = entry.release()?;
+    let hooks = spec.hooks().as_ref();
+    if let Some(all) = hooks.filter(|all| all.poststart().is_some()) {
+        // They come after the command is executed (config.md, "Poststart").
+        released.executed()?;
         let state = hooks::state(&spec, &record.id, "running", Some(pid), &record.bundle);
         context.log.warn(&hooks::run_all(
             "poststart",

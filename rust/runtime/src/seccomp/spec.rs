@@ -26,6 +26,11 @@ pub(super) fn filter(seccomp: &LinuxSeccomp) -> Result<Filter> {
         .rules
         .iter()
         .any(|rule| rule.action == kernel::RET_USER_NOTIF);
+    if seccomp.listener_path().is_none() && seccomp.listener_metadata().is_some() {
+        return Err(Error::invalid(
+            "linux.seccomp.listenerMetadata must not be set without listenerPath",
+        ));
+    }
     let mut filter = Filter::compile(&policy)?;
     if let Some(flags) = seccomp.flags() {
         filter.optional_flags = 0;
@@ -61,7 +66,8 @@ pub(super) fn filter(seccomp: &LinuxSeccomp) -> Result<Filter> {
 }
 
 fn policy(seccomp: &LinuxSeccomp) -> Result<Policy<'_>> {
-    let default = encode(seccomp.default_action(), seccomp.default_errno_ret())?;
+    let default = encode(seccomp.default_action(), seccomp.default_errno_ret())
+        .map_err(|e| e.context("linux.seccomp.defaultErrnoRet"))?;
     if default == kernel::RET_USER_NOTIF {
         return Err(
             Error::invalid("SCMP_ACT_NOTIFY cannot be the default action of seccomp")
@@ -76,12 +82,18 @@ fn policy(seccomp: &LinuxSeccomp) -> Result<Policy<'_>> {
             .syscalls()
             .iter()
             .flatten()
-            .map(rule)
+            .enumerate()
+            .map(|(index, entry)| {
+                rule(entry).map_err(|e| e.context(format!("linux.seccomp.syscalls[{index}]")))
+            })
             .collect::<Result<_>>()?,
     })
 }
 
 fn rule(syscall: &LinuxSyscall) -> Result<Rule<'_>> {
+    if syscall.names().is_empty() {
+        return Err(Error::invalid("names must have at least one entry"));
+    }
     let action = encode(syscall.action(), syscall.errno_ret())?;
     if action == kernel::RET_USER_NOTIF && syscall.names().iter().any(|name| name == "sendmsg") {
         return Err(Error::invalid("SCMP_ACT_NOTIFY cannot be used for sendmsg")
@@ -118,6 +130,16 @@ fn rule(syscall: &LinuxSyscall) -> Result<Rule<'_>> {
 
 /// The action with its data: EPERM where no number is given.
 fn encode(action: LinuxSeccompAction, number: Option<u32>) -> Result<u32> {
+    let numbered = matches!(
+        action,
+        LinuxSeccompAction::ScmpActErrno | LinuxSeccompAction::ScmpActTrace
+    );
+    if let Some(number) = number.filter(|_| !numbered) {
+        // The spec has it so: a number that would be passed over hides a mistake.
+        return Err(Error::invalid(format!(
+            "the seccomp error number {number} is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE only"
+        )));
+    }
     let data = number.unwrap_or(libc::EPERM as u32);
     if data > 0xffff {
         return Err(Error::invalid(format!(

@@ -443,10 +443,28 @@ fn specs_are_read_and_refused() {
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO",
                 "args":[{"index":6,"value":1,"op":"SCMP_CMP_EQ"}]}]}"#,
-            "argument 6",
+            "syscalls[0]: a system call has no argument 6",
+        ),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1}"#,
+            "defaultErrnoRet",
+        ),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"},
+                {"names":["write"],"action":"SCMP_ACT_ALLOW","errnoRet":5}]}"#,
+            "syscalls[1]: the seccomp error number 5",
+        ),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":[],"action":"SCMP_ACT_LOG"}]}"#,
+            "syscalls[0]: names",
+        ),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerMetadata":"x"}"#,
+            "listenerMetadata",
         ),
     ] {
-        assert!(filter(json).unwrap_err().message.contains(word), "{json}");
+        let said = filter(json).unwrap_err().to_string();
+        assert!(said.contains(word), "{json}: {said}");
     }
     assert!(filter("null").unwrap().is_none());
     let annotated = |name: &str| {
