@@ -11,6 +11,7 @@ import pytest
 from tests.support.command import wait_until
 from tests.support.dockerd import RUNTIME
 from tests.support.podman import Podman
+from tests.support.registry import skopeo
 from tests.support.world import World
 
 LOOP = ("busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done")
@@ -134,3 +135,44 @@ def test_pod(podman: Podman) -> None:
     other = podman("run", "--rm", "--pod", "pod", "busybox", "sh", "-c", script)
     assert len(names) == 2 and other.lines == names
     podman("pod", "rm", "-f", "-t", "0", "pod")
+
+
+# A user of these namespaces only: the files are mounted over the machine's.
+USER = """set -e
+for file in passwd group subuid subgid; do cp /etc/$file /run/$file; done
+echo 'somebody:x:12345:12345::/run/home:/bin/sh' >> /run/passwd
+echo 'somebody:x:12345:' >> /run/group
+echo 'somebody:200000:65536' | tee -a /run/subuid >> /run/subgid
+for file in passwd group subuid subgid; do mount --bind /run/$file /etc/$file; done
+mkdir -p /run/home/xdg
+cp {runtime} {archive} /run/home
+chown -R 12345:12345 /run/home
+"""
+AS_USER = """cd /run/home
+podman() {{
+    setpriv --reuid=12345 --regid=12345 --init-groups env -i PATH="$PATH" HOME=/run/home USER=somebody \
+        XDG_RUNTIME_DIR=/run/home/xdg podman --storage-driver vfs --cgroup-manager cgroupfs \
+        --events-backend file --runtime /run/home/pyd-runtime "$@" 2>&1
+}}
+"""
+
+
+def test_a_user_without_privileges(podman: Podman, layouts: dict[str, Path]) -> None:
+    archive = podman.directory / "busybox.tar"
+    skopeo("copy", "-q", f"oci:{layouts['busybox']}:latest", f"docker-archive:{archive}:busybox:latest")
+    made = podman.daemon.sh(USER.format(runtime=RUNTIME, archive=archive))
+    assert made == ""
+    script = [
+        "podman load -q -i busybox.tar",
+        "podman run --rm --network none busybox sh -c 'echo in; cat /proc/self/uid_map'",
+        "podman run -d --name up --network none busybox sleep 1000",
+        "ls xdg/pyd-runtime | wc -l",
+        "podman exec up id -u",
+        "podman rm -f -t 0 up",
+    ]
+    shown = podman.daemon.sh(AS_USER.format() + "\n".join(script))
+    lines = shown.splitlines()
+    assert lines[-3:] == ["1", "0", "up"], shown
+    maps = [line.split() for line in lines[lines.index("in") + 1 :][:2]]
+    # its own id, then those of /etc/subuid
+    assert maps == [["0", "12345", "1"], ["1", "200000", "65536"]], shown

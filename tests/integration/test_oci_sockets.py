@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_oci_runtime import RUNTIME, Runtime
 from tests.integration.test_oci_runtime import runtime as runtime  # the fixture
 from tests.support.command import wait_until
+from tests.support.oci import RUNTIME, Runtime
 
 SOMEBODY = 65534
 

@@ -62,7 +62,7 @@ class Daemon:
     def sh(self, script: str) -> str:
         """What a shell in these namespaces prints."""
         done = subprocess.run(
-            self.enter("sh", "-c", script), capture_output=True, text=True, check=False, timeout=20
+            self.enter("sh", "-c", script), capture_output=True, text=True, check=False, timeout=60
         )
         return done.stdout + done.stderr
 
