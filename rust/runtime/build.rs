@@ -19,6 +19,11 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/seccomp");
     println!("cargo::rerun-if-changed=src/capability_names.rs");
+    let target = |what: &str| env::var(format!("CARGO_CFG_TARGET_{what}"));
+    if target("ARCH").as_deref() == Ok("x86_64") && target("OS").as_deref() == Ok("linux") {
+        // pyd_sys::start. Not for the weakened program, which must be able to leave it out.
+        println!("cargo::rustc-link-arg-bin=pyd-runtime=-Wl,--entry=pyd_sealed_start");
+    }
     let profile = Profile::parse(DEFAULT).expect("the default profile parses");
     let relevant = profile.relevant(&NAMES);
     let kernel = profile.newest_kernel();

@@ -18,4 +18,5 @@ pub mod pty;
 pub mod reap;
 pub mod seccomp;
 pub mod splice;
+pub mod start;
 pub mod xattr;

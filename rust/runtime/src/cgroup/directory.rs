@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use nix::dir::{Dir as Listing, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
 
 use super::layout::Hierarchy;
 use crate::error::{Error, Result};
 
 /// Marks the parent directories that pyd made itself, and so may remove: one that the user made (`--cgroup-parent`)
-/// carries limits that must outlive the last container in it.
-const MADE_BY_PYD: &std::ffi::CStr = c"trusted.pyd.made";
+/// carries limits that must outlive the last container in it. The sticky bit means nothing else to a control group, and
+/// unlike an extended attribute it is there from the first instant and needs no privilege.
+const MADE_BY_PYD: Mode = Mode::S_ISVTX;
 
 /// How long exiting processes may keep a directory busy.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -219,19 +220,8 @@ impl Dir {
             return;
         };
         let marked = || {
-            openat(
-                &self.root,
-                parent,
-                OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                Mode::empty(),
-            )
-            .is_ok_and(|fd| {
-                // Where such marks cannot be set (rootless), an empty parent is taken for ours.
-                !matches!(
-                    pyd_sys::xattr::fget(fd.as_fd(), MADE_BY_PYD),
-                    Err(Errno::ENODATA)
-                )
-            })
+            fstatat(&self.root, parent, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| stat.st_mode & MADE_BY_PYD.bits() != 0)
         };
         if self.made_parent || marked() {
             let _ = unlinkat(&self.root, parent, UnlinkatFlags::RemoveDir);
@@ -250,16 +240,8 @@ fn make_parents(
     for (end, _) in path.match_indices('/') {
         let parent = &path[..end];
         made = false;
-        match mkdirat(root, parent, mode) {
+        match mkdirat(root, parent, mode | MADE_BY_PYD) {
             Ok(()) => {
-                let fd = openat(
-                    root,
-                    parent,
-                    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                    Mode::empty(),
-                )?;
-                // Without the privilege the parent simply stays unmarked.
-                let _ = pyd_sys::xattr::fset(fd.as_fd(), MADE_BY_PYD, b"1");
                 prepare(root, parent)?;
                 made = true;
             }
