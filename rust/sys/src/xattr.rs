@@ -38,22 +38,7 @@ pub fn lset(path: &CStr, name: &CStr, value: &[u8]) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// fgetxattr(2): the whole value.
-pub fn fget(fd: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
-    read_growing(|buffer| {
-        // SAFETY: `buffer` is writable for `buffer.len()` bytes during the call.
-        checked(unsafe {
-            libc::fgetxattr(
-                fd.as_raw_fd(),
-                name.as_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-            )
-        })
-    })
-}
-
-/// lgetxattr(2): like `fget`, without following a symlink in the last component of `path`.
+/// lgetxattr(2): the whole value, without following a symlink in the last component of `path`.
 pub fn lget(path: &CStr, name: &CStr) -> Result<Vec<u8>, Errno> {
     read_growing(|buffer| {
         // SAFETY: both strings are NUL-terminated; `buffer` is writable for `buffer.len()` bytes during the call.
