@@ -96,20 +96,23 @@ def ensure_volumes(engine: Engine, requests: Sequence[Mount]) -> list[Mount]:
             path = engine.config.paths.volume(record.name)
             point.update(Name=record.name, Source=path)
             if mount.get("Subpath"):
-                point["Source"] = _subpath(path, mount["Subpath"])
+                point["Subpath"] = _subpath(path, mount["Subpath"])
         points.append(point)
     return points
 
 
 def _subpath(volume: str, subpath: str) -> str:
-    """A directory inside a volume; a link in it must not lead out of it."""
+    """The cleaned path, looked for now so that a wrong one is refused early.
+
+    Whoever has the volume can make a link of it later: the runtime resolves it again, inside the volume.
+    """
     clean = os.path.normpath(subpath)
     if os.path.isabs(clean) or clean.startswith(".."):
         raise InvalidArgument(f"invalid volume-subpath {subpath!r}: it must be a path inside the volume")
     path = os.path.realpath(f"{volume}/{clean}")
     if not f"{path}/".startswith(f"{os.path.realpath(volume)}/") or not os.path.exists(path):
         raise InvalidArgument(f"cannot access path {subpath} in the volume: no such file or directory")
-    return path
+    return clean
 
 
 def populate(engine: Engine, points: Sequence[Mount], layers: Sequence[str]) -> None:

@@ -264,6 +264,8 @@ def _oci(mount: Mount) -> Mount:
             and _can_set_below()
         ):
             options.append("rro")  # "ro" alone leaves a disk that is mounted below writable
+    if mount.get("Subpath"):
+        options.append(f"dev.pyd.subpath={mount['Subpath']}")
     options.append(mount["Propagation"] or "rprivate")
     return {
         "destination": mount["Destination"],

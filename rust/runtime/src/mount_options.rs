@@ -4,6 +4,9 @@ use pyd_sys::mount::{MountAttr, attr};
 
 use crate::error::{Error, Result};
 
+/// An extension of pyd's.
+const SUBPATH: &str = "dev.pyd.subpath=";
+
 /// What the option list of one mount says.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct MountOptions {
@@ -21,6 +24,8 @@ pub struct MountOptions {
     pub remount: bool,
     /// Fill the tmpfs with what the directory below it holds.
     pub copy_up: bool,
+    /// `dev.pyd.subpath=PATH`: not the source but what lies at PATH in it, links resolved inside of the source.
+    pub subpath: Option<String>,
     /// Options of the filesystem: `key` or `key=value`.
     pub data: Vec<(String, Option<String>)>,
 }
@@ -36,6 +41,10 @@ impl MountOptions {
     }
 
     fn add(&mut self, option: &str) -> Result<()> {
+        if let Some(path) = option.strip_prefix(SUBPATH) {
+            self.subpath = Some(path.to_owned());
+            return Ok(());
+        }
         match option {
             "defaults" | "" => {}
             "bind" => self.bind = Some(false),

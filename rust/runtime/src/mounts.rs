@@ -9,11 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use pyd_sys::mount::{FsContext, MountAttr, attach, attr, clone_tree, set_attributes};
-use pyd_sys::path::{is_directory, make_directories, make_file, normal, open_without_links};
+use pyd_sys::path::{
+    is_directory, make_directories, make_file, normal, open_in_root, open_without_links,
+};
 
 use crate::cgroup_mount::CgroupView;
 use crate::error::{Error, Result};
@@ -303,10 +305,30 @@ impl Entry<'_> {
     }
 
     fn remount(&self, root: BorrowedFd<'_>) -> Result<()> {
-        let target = pyd_sys::path::open_in_root(root, &self.destination, OFlag::O_PATH)
+        let target = open_in_root(root, &self.destination, OFlag::O_PATH)
             .map_err(|e| Error::at("mounts", "open", &self.destination, e))?;
         set_attributes(&target, &self.options.attributes, false)
             .map_err(|e| Error::os("mounts", "remount (mount_setattr)", e))
+    }
+
+    /// What the source names now. A part of it that a container controls is resolved inside the rest: in a volume that
+    /// two containers share, one of them can put a link to the host in the place of a directory (CVE-2021-25741).
+    fn clone_source(&self, source: &Path) -> nix::Result<OwnedFd> {
+        let recursive = self.options.bind.unwrap_or(true);
+        let by_name = |path: &Path| {
+            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+            clone_tree(AT_FDCWD, &path, recursive)
+        };
+        match &self.options.subpath {
+            None => by_name(source),
+            Some(below) if weakness::is("subpath-by-name") => by_name(&source.join(below)),
+            Some(below) => {
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                let volume = open(source, flags, Mode::empty())?;
+                let pinned = open_in_root(volume.as_fd(), below.as_str(), OFlag::O_PATH)?;
+                clone_tree(pinned.as_fd(), c"", recursive)
+            }
+        }
     }
 
     /// The tree to bind, id-mapped when `maps` are given.
@@ -315,10 +337,7 @@ impl Entry<'_> {
             .source
             .as_ref()
             .ok_or_else(|| Error::invalid("a bind mount without a source"))?;
-        let path = CString::new(source.as_os_str().as_bytes())
-            .map_err(|_| Error::invalid("mounts.source has a NUL"))?;
-        let recursive = self.options.bind.unwrap_or(true);
-        let tree = clone_tree(AT_FDCWD, &path, recursive).map_err(|e| {
+        let tree = self.clone_source(source).map_err(|e| {
             let error = Error::at("mounts", "open_tree", source, e);
             match e {
                 Errno::ENOENT => Error {
