@@ -6,18 +6,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conformance import bpf, loaded
 from tests.conformance.oracle import OPERATORS
+from tests.conformance.quiet import quietly
 from tests.support.oci import Runtime
-from tests.support.world import World
 
 SLEEP = ["/payload", "sleep", "60"]
 MASK = (1 << 64) - 1
@@ -33,29 +29,6 @@ HOLDS = {
 FLAGS = ("TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV")
 
 
-@pytest.fixture
-def runtime(world: World, payload: Path) -> Iterator[Runtime]:
-    with tempfile.TemporaryDirectory(prefix="pyd-test-seccomp-") as directory:
-        made = Runtime(Path(directory), world.cgroup_parent, payload)
-        yield made
-        made.finish(world)
-
-
-def detach(runtime: Runtime, command: str, *words: object) -> None:
-    """Without pipes: what is started keeps its stdio open, and nobody would see their end."""
-    with tempfile.TemporaryFile() as said:
-        done = subprocess.run(
-            [*runtime.program, command, "--detach", *map(str, words)],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            timeout=30,
-            check=False,
-        )
-        said.seek(0)
-        assert done.returncode == 0, said.read().decode()
-
-
 def start(runtime: Runtime, name: str, seccomp: dict[str, Any], **process: Any) -> list[bpf.Instruction]:
     """Starts a container with this filter and gives what the kernel has of it."""
 
@@ -63,7 +36,7 @@ def start(runtime: Runtime, name: str, seccomp: dict[str, Any], **process: Any) 
         spec["linux"]["seccomp"] = seccomp
         spec["process"].update(process)
 
-    detach(runtime, "run", "--bundle", runtime.bundle(name, SLEEP, edit), name)
+    quietly(runtime, "run", "--detach", "--bundle", runtime.bundle(name, SLEEP, edit), name)
     (program,) = loaded.filters(runtime.state(name)["pid"])
     return program
 
@@ -180,7 +153,7 @@ def test_flags_actions_and_numbers(runtime: Runtime, new_privileges: bool) -> No
 def test_an_exec_has_the_filter_of_the_container(runtime: Runtime) -> None:
     first = start(runtime, "exec", {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule(95)]})
     pid_file = runtime.directory / "pid"
-    detach(runtime, "exec", "--pid-file", pid_file, "exec", *SLEEP)
+    quietly(runtime, "exec", "--detach", "--pid-file", pid_file, "exec", *SLEEP)
     assert loaded.filters(int(pid_file.read_text())) == [first]
 
 
