@@ -27,6 +27,7 @@ use crate::procfs::Procfs;
 use crate::seccomp::notify;
 use crate::spawn::adopt;
 use crate::spec::{self, LinuxNamespaceType, Process, Spec};
+use crate::state;
 use crate::sync::{self, Channel, Report, Step};
 use crate::terminal::{self, Terminal};
 use crate::weakness;
@@ -57,6 +58,8 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// SIGKILL when the calling thread dies.
     pub die_with_parent: bool,
+    /// When the container's init was started (`state::start_time`): its pid may have become another process's.
+    pub start_time: Option<u64>,
     /// Keep the caller's session keyring, as the container itself did (`--no-new-keyring`).
     pub keep_keyring: bool,
 }
@@ -75,7 +78,7 @@ pub fn exec(
     spec::check_process(process)?;
     let procfs = Procfs::host()?;
     let entry = Entry {
-        target: Target::open(target, spec)?,
+        target: Target::open(target, options.start_time, spec)?,
         process,
         launch: Launch::prepare(spec, process, options.die_with_parent, options.preserve_fds)?,
         affinity: CpuAffinity::parse(process)?,
@@ -157,10 +160,13 @@ struct Target {
 }
 
 impl Target {
-    fn open(pid: Pid, spec: &Spec) -> Result<Self> {
+    fn open(pid: Pid, born: Option<u64>, spec: &Spec) -> Result<Self> {
         let gone =
             |e: Errno| Error::os("exec", "pidfd_open", e).context("the container is not running");
         let pidfd = pidfd::open(pid).map_err(gone)?;
+        if born.is_some() && state::start_time(pid) != born {
+            return Err(gone(Errno::ESRCH));
+        }
         let mut flags = CloneFlags::empty();
         for ns in spec::namespaces(spec) {
             // Joining the user namespace one is in already is refused (setns(2)).

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -14,12 +14,21 @@ use nix::unistd::{Pid, mkfifo};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Cgroup, Unit};
+use crate::create::cgroup_path;
 use crate::error::{Error, Result};
-use crate::spec::{self, Spec};
+use crate::spec::Spec;
+
+/// Layout of [`Record`]. A runtime reads its own and older ones.
+const FORMAT: u32 = 1;
+
+/// How to get rid of what cannot be used any more.
+const REMEDY: &str = "pyd-runtime delete --force removes what is left of the container";
 
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
+    /// See [`FORMAT`].
+    pub format: u32,
     pub id: String,
     /// Absolute.
     pub bundle: PathBuf,
@@ -87,6 +96,11 @@ pub struct Entry {
     _lock: Flock<File>,
 }
 
+impl Record {
+    /// The present layout.
+    pub const FORMAT: u32 = FORMAT;
+}
+
 impl Entry {
     /// Makes the directory of a new container.
     pub fn create(root: &Path, id: &str) -> Result<Self> {
@@ -128,6 +142,18 @@ impl Entry {
         let file = File::open(&directory).map_err(|e| io("open", &directory, &e))?;
         let lock = Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, e)| Error::at("state", "flock", &directory, e))?;
+        // Whoever had the lock may have deleted the container, and another one may have its name now.
+        let same = |held: &File| -> std::io::Result<bool> {
+            let (held, named) = (held.metadata()?, fs::metadata(&directory)?);
+            Ok((held.dev(), held.ino()) == (named.dev(), named.ino()))
+        };
+        if !same(&lock).unwrap_or(false) {
+            let id = directory.file_name().unwrap_or_default().to_string_lossy();
+            return Err(Error::new(
+                "state",
+                format!("container does not exist: {id}"),
+            ));
+        }
         Ok(Self {
             directory,
             _lock: lock,
@@ -163,11 +189,16 @@ impl Entry {
         Ok(Released(fifo))
     }
 
-    /// Writes the record, once, and keeps the spec as it was used. Readers wait for the lock; a record that a crash
-    /// has cut off does not parse, and is then one of a creation that did not finish.
-    pub fn save(&self, record: &Record, spec: &Spec) -> Result<()> {
+    /// Keeps the spec, before anything is made from it: it says where to look for what a killed creation leaves.
+    pub fn keep(&self, spec: &Spec) -> Result<()> {
         let encode = |e: serde_json::Error| Error::new("state", e.to_string());
-        self.put("config.json", &serde_json::to_vec(spec).map_err(encode)?)?;
+        self.put("config.json", &serde_json::to_vec(spec).map_err(encode)?)
+    }
+
+    /// Writes the record, once. Readers wait for the lock; a record that a crash has cut off does not parse, and is
+    /// then one of a creation that did not finish.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        let encode = |e: serde_json::Error| Error::new("state", e.to_string());
         self.put("state.json", &serde_json::to_vec(record).map_err(encode)?)
     }
 
@@ -182,19 +213,73 @@ impl Entry {
     /// The record; an error for a container whose creation did not finish.
     pub fn record(&self) -> Result<Record> {
         let path = self.directory.join("state.json");
-        let bytes = fs::read(&path).map_err(|e| {
-            io("read", &path, &e)
-                .hint("the container was not created completely: delete --force it")
-        })?;
-        serde_json::from_slice(&bytes).map_err(|e| {
-            Error::new("state", format!("{}: {e}", path.display()))
-                .hint("the container was not created completely: delete --force it")
-        })
+        let unusable = |why: String| {
+            Err(Error::new("state", format!("{}: {why}", path.display())).hint(REMEDY))
+        };
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
+                return unusable("is missing: the container was not created completely".to_owned());
+            }
+            Err(e) => return Err(io("read", &path, &e).hint(REMEDY)),
+        };
+        if bytes.is_empty() {
+            return unusable("is empty: the container was not created completely".to_owned());
+        }
+        // Of another format the other fields may mean anything.
+        #[derive(Deserialize)]
+        struct Header {
+            format: Option<u32>,
+        }
+        match serde_json::from_slice::<Header>(&bytes) {
+            Ok(Header {
+                format: Some(1..=FORMAT),
+            }) => {}
+            Ok(Header {
+                format: Some(other),
+            }) => {
+                return unusable(format!(
+                    "was written by another version of pyd-runtime (format {other}, this one reads {FORMAT})"
+                ));
+            }
+            Ok(Header { format: None }) => {
+                return unusable(
+                    "was not written by pyd-runtime, or by another version of it".to_owned(),
+                );
+            }
+            Err(e) => return unusable(format!("is damaged: {e}")),
+        }
+        let record: Record = match serde_json::from_slice(&bytes) {
+            Ok(record) => record,
+            Err(e) => return unusable(format!("is damaged: {e}")),
+        };
+        match self.directory.ends_with(&record.id) && record.pid > 0 {
+            true => Ok(record),
+            false => unusable(format!(
+                "is damaged: it is about container {:?}, process {}",
+                record.id, record.pid
+            )),
+        }
     }
 
-    /// The spec that the container was made from.
+    /// The path of the container's control group, from whatever can still be read.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<String> {
+        let bytes = fs::read(self.directory.join("state.json")).unwrap_or_default();
+        let record: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let recorded = record["cgroup"].as_str().map(str::to_owned);
+        let id = self.directory.file_name()?.to_str()?;
+        recorded.or_else(|| Some(cgroup_path(&self.spec().ok()?, id)))
+    }
+
+    /// The spec that the container was made from. It was checked then; what has become of the machine since (a
+    /// namespace that is gone) does not make it wrong.
     pub fn spec(&self) -> Result<Spec> {
-        spec::load(&self.directory)
+        let path = self.directory.join("config.json");
+        let bytes = fs::read(&path).map_err(|e| io("read", &path, &e).hint(REMEDY))?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Error::new("state", format!("{}: is damaged: {e}", path.display())).hint(REMEDY)
+        })
     }
 
     /// What the container does now.

@@ -16,6 +16,16 @@ impl Cgroup {
         Self::load_below(path, &BTreeMap::new())
     }
 
+    /// The same, for what cannot be done without them.
+    pub fn load_present(path: &str) -> Result<Cgroup> {
+        let group = Self::load(path)?;
+        match group.exists() {
+            true => Ok(group),
+            false => Err(Error::new("cgroup", format!("the container's control group {path} is gone"))
+                .hint("somebody has removed it; kill and delete work without")),
+        }
+    }
+
     /// The same, but a group below `path` in the hierarchies whose controllers `below` names; those groups must exist.
     /// The key of version 2, where there are no others, is "".
     pub fn load_below(path: &str, below: &BTreeMap<String, String>) -> Result<Cgroup> {

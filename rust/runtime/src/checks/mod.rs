@@ -204,13 +204,26 @@ fn check_mount(mount: &Mount, field: &str) -> Result<()> {
     }
 }
 
-/// Words of /etc/fstab that engines hand on and that no mount has ever acted upon.
+/// Words of /etc/fstab that no mount has ever acted upon, and flags of the filesystem that a bind mount shares: as
+/// mount(2), which passes over them.
 fn harmless(option: &str) -> bool {
-    option.starts_with("x-")
-        || matches!(
-            option,
-            "auto" | "noauto" | "nofail" | "user" | "nouser" | "_netdev" | "comment"
-        )
+    const WORDS: [&str; 14] = [
+        "auto",
+        "noauto",
+        "nofail",
+        "user",
+        "nouser",
+        "_netdev",
+        "comment",
+        "async",
+        "sync",
+        "dirsync",
+        "lazytime",
+        "nolazytime",
+        "mand",
+        "nomand",
+    ];
+    option.starts_with("x-") || WORDS.contains(&option)
 }
 
 fn check_hooks(spec: &Spec) -> Result<()> {

@@ -137,6 +137,7 @@ fn fill(
     let mut own = spec.clone();
     notify::prepare(entry.directory(), &mut own)?;
     add_environment(&mut own, inherited.environment);
+    entry.keep(spec)?;
     let created = create(CreateOptions {
         id: id.to_owned(),
         bundle: bundle.to_owned(),
@@ -156,6 +157,7 @@ fn fill(
         on_namespaces: None,
     })?;
     let record = Record {
+        format: Record::FORMAT,
         id: id.to_owned(),
         bundle: bundle.to_owned(),
         pid: created.pid.as_raw(),
@@ -174,7 +176,7 @@ fn fill(
     };
     let finished = strict(context, &created)
         .and_then(|()| send_pidfd(sockets.pidfd.as_ref(), &created.pidfd))
-        .and_then(|()| entry.save(&record, spec))
+        .and_then(|()| entry.save(&record))
         .and_then(|()| write_pid_file(args, record.pid));
     match finished {
         Ok(()) => Ok((record, created)),

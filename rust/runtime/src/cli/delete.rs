@@ -9,7 +9,7 @@ use super::args::{Args, Flag, switch};
 use super::create::poststop;
 use super::kill::send;
 use super::{Command, Context};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
 use crate::intel_rdt;
 use crate::state::{Entry, Record, Status, start_time};
@@ -42,8 +42,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     };
     let record = match entry.record() {
         Ok(record) => record,
-        // Its creation was interrupted; there is nothing but the directory.
-        Err(_) if force => return entry.remove().map(|()| 0),
+        Err(error) if force => return clear(context, entry, id, &error),
         Err(error) => return Err(error),
     };
     match entry.status(&record) {
@@ -74,6 +73,23 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         poststop(context, &spec, &record);
     }
     Ok(0)
+}
+
+/// Removes what can be found of a container whose record cannot be used: its creation was killed, or the file is
+/// damaged or another version's.
+fn clear(context: &Context, entry: Entry, id: &str, why: &Error) -> Result<u8> {
+    match entry.cgroup() {
+        // All its processes are in there, its first one before it has run anything.
+        Some(path) => cgroup::destroy(&path)?,
+        None => context.log.warn(&[format!(
+            "{}: what may still run of the container cannot be found",
+            why.message
+        )]),
+    }
+    if let Ok(spec) = entry.spec() {
+        intel_rdt::remove(&spec, id)?;
+    }
+    entry.remove().map(|()| 0)
 }
 
 fn end(record: &Record) -> Result<()> {

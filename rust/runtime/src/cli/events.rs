@@ -53,7 +53,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         pidfd::open(Pid::from_raw(record.pid)).map_err(|e| Error::os("state", "pidfd_open", e))?;
     // Others use the container meanwhile.
     drop(entry);
-    let cgroup = Cgroup::load(&record.cgroup)?;
+    let cgroup = Cgroup::load_present(&record.cgroup)?;
     let stats = || {
         let stats = cgroup.stats()?;
         Ok(json!({ "type": "stats", "id": id, "data": usage::value(&stats) }))

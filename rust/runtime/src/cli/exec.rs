@@ -116,6 +116,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
         preserve_fds,
+        start_time: Some(record.start_time),
         keep_keyring: record.keep_keyring,
         ..ExecOptions::default()
     };

@@ -28,7 +28,9 @@ fn pause(context: &Context, args: Args) -> Result<u8> {
     let entry = Entry::open(&context.root, args.id()?)?;
     let record = entry.record()?;
     match entry.status(&record) {
-        Status::Running | Status::Created => Cgroup::load(&record.cgroup)?.freeze().map(|()| 0),
+        Status::Running | Status::Created => {
+            Cgroup::load_present(&record.cgroup)?.freeze().map(|()| 0)
+        }
         _ => Err(Error::new("state", "container not running")),
     }
 }
@@ -36,7 +38,7 @@ fn pause(context: &Context, args: Args) -> Result<u8> {
 fn resume(context: &Context, args: Args) -> Result<u8> {
     let entry = Entry::open(&context.root, args.id()?)?;
     let record = entry.record()?;
-    let cgroup = Cgroup::load(&record.cgroup)?;
+    let cgroup = Cgroup::load_present(&record.cgroup)?;
     match cgroup.is_frozen() {
         true => cgroup.thaw().map(|()| 0),
         false => Err(Error::new("state", "container not paused")),

@@ -107,7 +107,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
     if entry.status(&record) == Status::Stopped {
         return Err(Error::new("state", "container not running"));
     }
-    let cgroup = Cgroup::load(&record.cgroup)?.of_unit(record.unit);
+    let cgroup = Cgroup::load_present(&record.cgroup)?.of_unit(record.unit);
     cgroup.update(&resources)?;
     Ok(0)
 }
