@@ -52,14 +52,17 @@ impl Init<'_> {
     /// `cgroup`: the container's groups, which the parent has just made.
     pub fn run(mut self, cgroup: &Cgroup) -> i32 {
         let error = match self.prepare(cgroup) {
-            Ok(program) => self.start(&program),
+            Ok(program) => {
+                let error = self.start(&program);
+                if self.gate.is_some() {
+                    // Nobody listens on the channel any more: `start` ran in another process.
+                    let _ = writeln!(std::io::stderr(), "{error}");
+                }
+                error
+            }
             Err(error) => error,
         };
         self.channel.fail(&error);
-        if self.gate.is_some() {
-            // Nobody listens on the channel any more: `start` ran in another process.
-            let _ = writeln!(std::io::stderr(), "{error}");
-        }
         // Its descriptors are closed already: closing the numbers again could only hit another's.
         std::mem::forget(self);
         i32::from(error.exit_code)

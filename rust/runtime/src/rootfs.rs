@@ -105,7 +105,7 @@ impl Rootfs {
     fn pin(&self) -> Result<OwnedFd> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         open(&self.path, flags, Mode::empty())
-            .map_err(|e| Error::at("rootfs", "open", &self.path, e))
+            .map_err(|e| Error::at("rootfs", "open", &self.path, e).context("root.path"))
     }
 
     fn detached(&self) -> Result<OwnedFd> {

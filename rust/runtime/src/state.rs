@@ -39,6 +39,9 @@ pub struct Record {
     /// RFC 3339.
     pub created: String,
     pub cgroup: String,
+    /// Whether there was a group: without the permission for one there is none to miss later.
+    #[serde(default)]
+    pub grouped: bool,
     /// The unit of systemd's that the groups belong to (`--systemd-cgroup`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,

@@ -66,7 +66,7 @@ pub fn apply(spec: &Spec, host: &Procfs) -> Result<()> {
         }
         written.map_err(|e| {
             let error = Error::at("sysctl", "write", format!("/proc/{file}"), e)
-                .context(format!("{name}={value}"));
+                .context(format!("linux.sysctl.{name}={value}"));
             match e {
                 Errno::ENOENT => error.hint("this kernel does not have it, or not in a namespace"),
                 Errno::EACCES | Errno::EPERM => error.hint("it cannot be changed in a namespace"),

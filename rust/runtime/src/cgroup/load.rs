@@ -18,11 +18,18 @@ impl Cgroup {
 
     /// The same, for what cannot be done without them.
     pub fn load_present(path: &str) -> Result<Cgroup> {
-        let group = Self::load(path)?;
-        match group.exists() {
-            true => Ok(group),
-            false => Err(Error::new("cgroup", format!("the container's control group {path} is gone"))
-                .hint("somebody has removed it; kill and delete work without")),
+        Self::load(path)?.present(path)
+    }
+
+    /// An error if none of the directories exists.
+    pub fn present(self, path: &str) -> Result<Cgroup> {
+        match self.exists() {
+            true => Ok(self),
+            false => Err(Error::new(
+                "cgroup",
+                format!("the container's control group {path} is gone"),
+            )
+            .hint("somebody has removed it; kill and delete work without")),
         }
     }
 

@@ -166,6 +166,7 @@ fn fill(
         cgroup: unit
             .as_ref()
             .map_or_else(|| cgroup_path(spec, id), |unit| unit.path.clone()),
+        grouped: created.cgroup.exists(),
         unit,
         keep_keyring: args.has("no-new-keyring"),
         rootfs: spec

@@ -105,6 +105,11 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         Some(groups) if below.is_empty() => groups,
         _ => Cgroup::load_below(&record.cgroup, &below)?,
     };
+    let cgroup = match record.grouped {
+        // Without them the command would run in the caller's, and without the container's limits.
+        true => cgroup.present(&record.cgroup)?,
+        false => cgroup,
+    };
     // Others may use the container while the command runs.
     drop(entry);
     let signals = if detached {

@@ -24,7 +24,7 @@ const FLAGS: &[Flag] = &[value("format", Some('f'), "table or json (pids only)")
 
 fn run(context: &Context, args: Args) -> Result<u8> {
     let entry = Entry::open(&context.root, args.id()?)?;
-    let mut pids = Cgroup::load(&entry.record()?.cgroup)?.pids()?;
+    let mut pids = Cgroup::load_present(&entry.record()?.cgroup)?.pids()?;
     pids.sort_unstable();
     match args.value("format").unwrap_or("table") {
         "json" => println!("{}", serde_json::json!(pids)),
