@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use pyd_sys::clone::Spawned;
 use pyd_sys::{fdpass, pidfd};
 
-use crate::cgroup::{Cgroup, Unit};
+use crate::cgroup::{self, Cgroup, Unit};
 use crate::devices::{Devices, with_default_rules};
 use crate::error::{Error, Result};
 use crate::init::Init;
@@ -265,6 +265,12 @@ impl Parent<'_> {
         }
         if let Some(class) = &created.intel_rdt {
             class.add(created.pid)?;
+        }
+        if let Some(uid) = cgroup::owner(self.spec) {
+            created.cgroup.give(uid)?;
+        }
+        if let Some(resources) = &self.resources {
+            created.warnings.extend(created.cgroup.ignored(resources));
         }
         if !created.cgroup.skipped().is_empty() {
             // One sentence, however many hierarchies a machine has.

@@ -16,7 +16,7 @@ use nix::unistd::{Pid, chroot, fchdir, setsid};
 use pyd_sys::clone::{Clone3, Spawned, fork_threaded, single_threaded};
 use pyd_sys::{pidfd, process};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Nested};
 use crate::cpu_affinity::CpuAffinity;
 use crate::create::set_oom_score;
 use crate::error::{Error, Result};
@@ -83,6 +83,7 @@ pub fn exec(
         launch: Launch::prepare(spec, process, options.die_with_parent, options.preserve_fds)?,
         affinity: CpuAffinity::parse(process)?,
         cgroup,
+        nested: cgroup.and_then(|cgroup| cgroup.nested(target.as_raw())),
         threaded: !single_threaded(),
         stdio: &options.stdio,
         keep_keyring: options.keep_keyring,
@@ -204,6 +205,7 @@ struct Entry<'a> {
     launch: Launch<'a>,
     affinity: CpuAffinity,
     cgroup: Option<&'a Cgroup>,
+    nested: Option<Nested>,
     /// Whether the caller has several threads, so that only the C library's fork can be used.
     threaded: bool,
     stdio: &'a [Option<OwnedFd>; 3],
@@ -219,7 +221,10 @@ impl Entry<'_> {
         let refused = |e: Errno| Error::os("exec", "clone3", e);
         let _hidden = Undumpable::new()?;
         let into = Clone3 {
-            cgroup: self.cgroup.and_then(Cgroup::init_fd),
+            cgroup: match &self.nested {
+                Some(nested) => Some(nested.fd()),
+                None => self.cgroup.and_then(Cgroup::init_fd),
+            },
             ..Clone3::default()
         };
         let between = self.fork(&into, || {
@@ -254,7 +259,7 @@ impl Entry<'_> {
     fn join(&self) -> Result<()> {
         match self.cgroup {
             // Made by fork, so not in the group of version 2 either.
-            Some(cgroup) if self.threaded => cgroup.join()?,
+            Some(cgroup) if self.threaded => cgroup.join(self.nested.as_ref())?,
             Some(cgroup) => cgroup.join_v1()?,
             None => {}
         }

@@ -127,6 +127,11 @@ impl Dir {
         self.fd.as_fd()
     }
 
+    /// From the mount point.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(crate) fn parent(&self) -> Option<&str> {
         self.path.rsplit_once('/').map(|(parent, _)| parent)
     }

@@ -91,7 +91,7 @@ fn apply_v2(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
     let limit = memory.limit().filter(|n| *n != 0);
     let swap = swap_v2(limit, memory.swap().filter(|n| *n != 0))?;
     if memory.check_before_update() == Some(true) {
-        check_before_update(dir, limit)?;
+        check_before_update(dir, limit, memory.swap())?;
     }
     if let Some(swap) = swap {
         let value = max_or(swap);
@@ -141,18 +141,27 @@ pub(crate) fn swap_v2(limit: Option<i64>, both: Option<i64>) -> Result<Option<i6
 }
 
 /// v2 takes any limit and then kills until it is met; the spec can ask for a refusal instead.
-fn check_before_update(dir: &Dir, limit: Option<i64>) -> Result<()> {
-    let usage = dir
-        .read("memory.current")
-        .ok()
-        .and_then(|text| text.trim().parse::<i64>().ok());
-    match (limit, usage) {
-        (Some(limit), Some(usage)) if limit > 0 && limit < usage => Err(Error::new(
-            "cgroup",
-            format!("rejecting memory limit {limit}: {usage} bytes are in use"),
-        )),
-        _ => Ok(()),
+fn check_before_update(dir: &Dir, limit: Option<i64>, both: Option<i64>) -> Result<()> {
+    let read = |file| {
+        let text = dir.read(file).ok();
+        text.and_then(|text| text.trim().parse::<i64>().ok())
+    };
+    let Some(usage) = read("memory.current") else {
+        return Ok(());
+    };
+    let with_swap = usage + read("memory.swap.current").unwrap_or(0);
+    for (what, limit, usage) in [
+        ("memory limit", limit, usage),
+        ("limit of memory plus swap", both, with_swap),
+    ] {
+        if let Some(limit) = limit.filter(|limit| *limit > 0 && *limit < usage) {
+            return Err(Error::new(
+                "cgroup",
+                format!("rejecting the {what} {limit}: {usage} bytes are in use"),
+            ));
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

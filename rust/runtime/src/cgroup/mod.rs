@@ -9,11 +9,13 @@
 mod blkio;
 mod cpu;
 mod cpuset;
+mod delegate;
 mod device_program;
 mod devices;
 mod directory;
 mod freezer;
 mod hugetlb;
+mod ignored;
 mod info;
 mod layout;
 mod load;
@@ -23,6 +25,7 @@ mod network;
 mod oom;
 mod pids;
 mod place;
+mod pressure;
 mod rdma;
 mod stats;
 mod systemd;
@@ -38,8 +41,10 @@ use nix::unistd::write;
 use oci_spec::runtime::LinuxResources;
 
 pub use cpu::weight_of_shares;
+pub use delegate::owner;
 pub use info::{Info, info};
 pub use layout::{Hierarchy, Layout, Mode};
+pub use pressure::{Pressure, Stall};
 pub use stats::{Blkio, BlkioEntry, Counter, Cpu, CpuUsage, Memory, Pids, Stats, Throttling};
 pub use systemd::Unit;
 
@@ -281,13 +286,12 @@ impl Cgroup {
         }
     }
 
-    /// Child, which has one thread and was made by fork: the same with the v2 group.
-    pub fn join(&self) -> Result<()> {
-        if let Some(group) = &self.places.v2 {
-            group
-                .dir
-                .write("cgroup.procs", "0")
-                .map_err(|errno| join_error(&group.dir.label, errno))?;
+    /// Child, which has one thread and was made by fork: the same with the v2 group, or the one below it.
+    pub fn join(&self, nested: Option<&Nested>) -> Result<()> {
+        let own = self.places.v2.as_ref().map(|group| &group.dir);
+        if let Some(dir) = nested.map(|nested| &nested.0).or(own) {
+            dir.write("cgroup.procs", "0")
+                .map_err(|errno| join_error(&dir.label, errno))?;
         }
         self.join_v1()
     }
@@ -369,6 +373,31 @@ impl Cgroup {
         oom::event_fd(&self.places)
     }
 
+    /// Lets `uid` of the host, a user in the container, manage groups below this one. On v2 only.
+    pub fn give(&self, uid: u32) -> Result<()> {
+        delegate::give(&self.places, uid)
+    }
+
+    /// What of `resources` has no counterpart here and is left out, one sentence each.
+    pub fn ignored(&self, resources: &LinuxResources) -> Vec<String> {
+        ignored::warnings(&self.places, resources)
+    }
+
+    /// The v2 group that another process of the container must start in, when it is not [`Self::init_fd`]: once the
+    /// container has enabled controllers for groups of its own (an init system does), the kernel lets no process into
+    /// the group above them. `init`: a process that is in the right one.
+    pub fn nested(&self, init: i32) -> Option<Nested> {
+        let group = &self.places.v2.as_ref()?.dir;
+        let enabled = group.read("cgroup.subtree_control").ok()?;
+        if enabled.trim().is_empty() {
+            return None;
+        }
+        let own = std::fs::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
+        let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let below = path.strip_prefix(group.path())?.strip_prefix('/')?;
+        group.child(below).ok().map(Nested)
+    }
+
     /// Controllers that could not be used, with the reason: `memory: permission denied`.
     pub fn skipped(&self) -> &[String] {
         &self.places.skipped
@@ -411,6 +440,17 @@ impl Cgroup {
 /// Whether the rules can be expressed, in any hierarchy.
 pub fn check_device_rules(rules: &[oci_spec::runtime::LinuxDeviceCgroup]) -> Result<()> {
     devices::Policy::from_rules(rules).map(drop)
+}
+
+/// See [`Cgroup::nested`].
+#[derive(Debug)]
+pub struct Nested(Dir);
+
+impl Nested {
+    /// For CLONE_INTO_CGROUP.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd()
+    }
 }
 
 /// Kills what is in the group and removes it: what a sweeper does for a container whose monitor is gone.

@@ -9,13 +9,15 @@ use serde::Serialize;
 
 use super::directory::Dir;
 use super::place::{Place, Places};
+use super::pressure::Pressure;
+use super::{hugetlb, pressure};
 
 /// Microseconds to nanoseconds.
 const MICRO: u64 = 1000;
 /// v1's cpuacct.stat counts in USER_HZ, which is 100 on every architecture: 10 ms.
 const TICK: u64 = 10_000_000;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Stats {
     pub cpu_stats: Cpu,
     pub memory_stats: Memory,
@@ -23,6 +25,12 @@ pub struct Stats {
     pub blkio_stats: Blkio,
     /// Not in Docker's answer: processes killed for lack of memory.
     pub oom_kills: u64,
+    /// Of CPU, memory and I/O. Not in Docker's answer.
+    #[serde(skip)]
+    pub pressure: [Option<Pressure>; 3],
+    /// By size of page (`2MB`). Not in Docker's answer.
+    #[serde(skip)]
+    pub hugetlb: BTreeMap<String, Counter>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -116,6 +124,8 @@ pub(crate) fn collect(places: &Places) -> Stats {
         pids_stats: pids(places),
         blkio_stats: blkio(places),
         oom_kills: super::oom::kills(places),
+        pressure: ["cpu", "memory", "io"].map(|resource| pressure::of(places, resource)),
+        hugetlb: hugetlb::usage(places),
     }
 }
 
@@ -326,7 +336,7 @@ fn io_stat(text: &str) -> Blkio {
     stats
 }
 
-fn number(dir: &Dir, file: &str) -> Option<u64> {
+pub(crate) fn number(dir: &Dir, file: &str) -> Option<u64> {
     dir.read(file).ok()?.trim().parse().ok()
 }
 

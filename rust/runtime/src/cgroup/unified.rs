@@ -17,6 +17,33 @@ pub(crate) fn controllers(unified: &HashMap<String, String>) -> Vec<&str> {
         .collect()
 }
 
+/// The files that move, kill or stop processes are no limits: through them a spec could act on any process.
+const NO_LIMITS: [&str; 4] = [
+    "cgroup.procs",
+    "cgroup.threads",
+    "cgroup.kill",
+    "cgroup.freeze",
+];
+
+/// `controller.parameter`, which cannot leave the directory.
+fn check(key: &str) -> Result<()> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+    let named = key
+        .split_once('.')
+        .is_some_and(|(controller, _)| !controller.is_empty());
+    if !named || !key.chars().all(word) {
+        return Err(Error::invalid(format!(
+            "\"{key}\" in linux.resources.unified is not the name of a cgroup file"
+        )));
+    }
+    if NO_LIMITS.contains(&key) {
+        return Err(Error::invalid(format!(
+            "\"{key}\" in linux.resources.unified is not a limit"
+        )));
+    }
+    Ok(())
+}
+
 pub(crate) fn apply(places: &Places, unified: &HashMap<String, String>) -> Result<()> {
     if unified.is_empty() {
         return Ok(());
@@ -29,11 +56,7 @@ pub(crate) fn apply(places: &Places, unified: &HashMap<String, String>) -> Resul
         .hint("use the other fields of linux.resources, which work on v1 too"));
     };
     for (key, value) in unified {
-        if key.contains('/') || !key.contains('.') {
-            return Err(Error::invalid(format!(
-                "\"{key}\" in linux.resources.unified is not the name of a cgroup file"
-            )));
-        }
+        check(key)?;
         group.dir.write(key, value).map_err(|errno| {
             let controller = key.split('.').next().unwrap_or(key);
             let absent =
@@ -46,4 +69,35 @@ pub(crate) fn apply(places: &Places, unified: &HashMap<String, String>) -> Resul
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn names_of_files() {
+        for good in [
+            "memory.high",
+            "hugetlb.2MB.max",
+            "memory.swap.max",
+            "cgroup.max.depth",
+        ] {
+            check(good).unwrap();
+        }
+        for bad in [
+            "",
+            "..",
+            ".",
+            "memory",
+            ".max",
+            "../x.y",
+            "a/b.c",
+            "memory.max\0",
+            "cgroup.procs",
+            "cgroup.kill",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -108,6 +108,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         return Err(Error::new("state", "container not running"));
     }
     let cgroup = Cgroup::load_present(&record.cgroup)?.of_unit(record.unit);
+    context.log.warn(&cgroup.ignored(&resources));
     cgroup.update(&resources)?;
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cgroup::{BlkioEntry, Counter, Stats};
+use crate::cgroup::{BlkioEntry, Counter, Stall, Stats};
 
 /// The `data` of one line. Zeros that runc leaves out are left out.
 pub fn value(stats: &Stats) -> Value {
@@ -41,7 +41,7 @@ pub fn value(stats: &Stats) -> Value {
     if let Some(cache) = cache.filter(|bytes| **bytes > 0) {
         memory_value["cache"] = json!(cache);
     }
-    json!({
+    let mut value = json!({
         "cpu": {
             "usage": usage,
             "throttling": sparse(&[
@@ -59,10 +59,27 @@ pub fn value(stats: &Stats) -> Value {
             ("ioServiceBytesRecursive", &stats.blkio_stats.io_service_bytes_recursive),
             ("ioServicedRecursive", &stats.blkio_stats.io_serviced_recursive),
         ]),
-        "hugetlb": {},
+        "hugetlb": stats.hugetlb.iter().map(|(size, counter)| (size.clone(), hugetlb(*counter))).collect::<Map<_, _>>(),
         "intel_rdt": {},
         "network_interfaces": null,
-    })
+    });
+    for (name, pressure) in ["cpu", "memory", "blkio"].into_iter().zip(stats.pressure) {
+        if let Some(pressure) = pressure {
+            value[name]["psi"] =
+                json!({ "some": stall(pressure.some), "full": stall(pressure.full) });
+        }
+    }
+    value
+}
+
+fn stall(stall: Stall) -> Value {
+    json!({ "avg10": stall.avg10, "avg60": stall.avg60, "avg300": stall.avg300, "total": stall.total })
+}
+
+fn hugetlb(counter: Counter) -> Value {
+    let mut value = sparse(&[("usage", counter.usage), ("max", counter.max_usage)]);
+    value.insert("failcnt".into(), counter.failcnt.into());
+    value.into()
 }
 
 fn counter(counter: Counter) -> Value {
