@@ -89,28 +89,32 @@ fn exit_statuses() {
         (vec!["sh", "-c", "exit 7"], 7, ""),
         (
             vec!["nosuch"],
-            127,
+            1,
             "exec: \"nosuch\": executable file not found in $PATH",
         ),
         (
             vec!["/nosuch"],
-            127,
+            1,
             "exec: \"/nosuch\": stat /nosuch: no such file or directory",
         ),
         (
             vec!["/etc/passwd"],
-            126,
+            1,
             "exec: \"/etc/passwd\": permission denied",
         ),
-        (vec!["/etc"], 126, "exec: \"/etc\": is a directory"),
+        (
+            vec!["/etc"],
+            1,
+            "exec: \"/etc\": is a directory: permission denied",
+        ),
         (
             vec!["/tmp/script"],
-            126,
+            1,
             "exec /tmp/script: exec format error",
         ),
         (
             vec!["/tmp/lost"],
-            127,
+            1,
             "exec /tmp/lost: no such file or directory",
         ),
     ] {
@@ -190,12 +194,12 @@ fn exec_is_where_init_is() {
     assert!(user.starts_with("1000\n7\n7 9\n"), "{user}");
     assert!(user.contains("HOME=/home/u"));
     for (args, status) in [
-        (vec!["exec", &bundle.id, "nosuch"], 127),
-        (vec!["exec", &bundle.id, "/etc/passwd"], 126),
+        (vec!["exec", &bundle.id, "nosuch"], 255),
+        (vec!["exec", &bundle.id, "/etc/passwd"], 255),
         (vec!["exec", &bundle.id, "sh", "-c", "exit 3"], 3),
-        (vec!["exec", "-u", "4294967296", &bundle.id, "id"], 125),
-        (vec!["exec", "-u", "-1", &bundle.id, "id"], 125),
-        (vec!["exec", "--cwd", "/nosuch", &bundle.id, "id"], 125),
+        (vec!["exec", "-u", "4294967296", &bundle.id, "id"], 255),
+        (vec!["exec", "-u", "-1", &bundle.id, "id"], 255),
+        (vec!["exec", "--cwd", "/nosuch", &bundle.id, "id"], 255),
     ] {
         assert_eq!(
             bundle.command(&args).status.code(),
@@ -248,7 +252,7 @@ fn hooks_run_with_their_environment_only() {
     );
     bundle.spec["hooks"] = json!({ "createRuntime": [fails] });
     let (code, error) = bundle.error();
-    assert!(code == 125 && error.contains("reason"), "{error}");
+    assert!(code == 1 && error.contains("reason"), "{error}");
     bundle.spec["hooks"] = json!({ "createContainer": [{ "path": "/bin/sleep", "args": ["sleep", "9"], "timeout": 1 }] });
     assert!(bundle.error().1.contains("timeout"));
 }
