@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from tests.support.command import wait_until
 from tests.support.dockerd import RUNTIME, Docker
+from tests.support.oci import TOP
 from tests.support.world import World
 
 
@@ -343,3 +346,21 @@ def test_checkpoint_is_refused_and_the_container_goes_on(docker: Docker) -> None
     refused = docker("checkpoint", "create", "up", "saved", code=1)
     assert "checkpoint is not supported by pyd-runtime" in refused.stderr
     assert docker.state("up")["Running"]
+
+
+def test_the_seccomp_filter_decides_as_runcs_does(docker: Docker) -> None:
+    """Docker's own profile for both; what each loads is read back and compared with a newer profile, so that
+    the differences to that must be the same.
+    """
+    found = {}
+    for runtime in ("pyd", "runc"):
+        docker("run", "-d", "--name", runtime, "--runtime", runtime, "busybox", "sleep", "100")
+        compare = [sys.executable, "-m", "tests.conformance.compare", str(docker.state(runtime)["Pid"])]
+        inside = docker.daemon.enter("env", f"PYTHONPATH={TOP}", *compare)  # which leaves this directory
+        done = subprocess.run(inside, capture_output=True, text=True, check=True)
+        # the last line is about numbers that no profile knows
+        found[runtime] = done.stdout.splitlines()[1:-1]
+    assert found["pyd"] == found["runc"]
+    # Debian's Docker is older than the profile: io_uring_setup, and socket() of any family
+    looser = found["pyd"][1]
+    assert looser.startswith("looser: ") and "x86-64 425" in looser and "x86-64 41," in looser, looser
