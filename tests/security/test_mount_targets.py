@@ -18,7 +18,7 @@ from tests.support.oci import Runtime
 from tests.support.swap import swapping
 
 Spec = dict[str, Any]
-ROUNDS = int(os.environ.get("PYD_TEST_RACES", "100"))
+ROUNDS = int(os.environ.get("PYD_TEST_RACES", "200"))
 MOUNTED = "grep -q ' {canary}' /proc/self/mountinfo && touch {evidence}; exit 0"
 
 
@@ -133,7 +133,7 @@ def race(runtime: Runtime, host: Host, rounds: int) -> int:
 
 @pytest.mark.timeout(3600)
 def test_exchanged_targets(runtime: Runtime, host: Host) -> None:
-    """CVE-2021-30465, CVE-2024-45310. `PYD_TEST_RACES=10000` starts that many containers instead of 100."""
+    """CVE-2021-30465, CVE-2024-45310. `PYD_TEST_RACES=10000` starts that many containers instead of 200."""
     before = Path("/proc/self/mountinfo").read_text()
     started = race(runtime, host, ROUNDS)
     assert not host.touched()

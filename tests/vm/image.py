@@ -22,7 +22,7 @@ KERNEL = "linux-image-cloud-amd64"
 # What the tests use (tests/apt-packages.txt), the init system, the peers that the runtime is compared with.
 PACKAGES = (
     "python3,iproute2,procps,kmod,util-linux,strace,nftables,skopeo,docker-registry,busybox-static,"
-    "systemd,systemd-sysv,dbus,dbus-user-session,uidmap,runc,crun,podman"
+    "systemd,systemd-sysv,dbus,dbus-user-session,uidmap,runc,crun,podman,apparmor"
 )
 TOOLS = {
     "qemu-system-x86_64": "qemu-system-x86",
