@@ -72,6 +72,11 @@ REASONS: list[tuple[str, str]] = [
         without it; runc 1.1.5 fails.""",
     ),
     (
+        r"process_capabilities_fail: exit 1: ",
+        """Outdated: since spec 1.1 a capability that cannot be mapped MUST be logged as a warning and SHOULD
+        NOT be a failure (config.md, Linux Process); the program wants an error.""",
+    ),
+    (
         r"process_rlimits: has expected soft RLIMIT_NOFILE",
         """The program's own bug: Go programs raise their soft RLIMIT_NOFILE when they start (since Go 1.19),
         and the one that looks is a Go program.""",

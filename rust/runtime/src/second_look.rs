@@ -1,8 +1,11 @@
 //! What the types of the `oci-spec` library lose of a config.json, read from its text a second time where it matters.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::capabilities;
 use crate::error::Result;
 use crate::spec::{self, Spec};
 
@@ -16,7 +19,10 @@ const FLAGS: [(&str, &str); 2] = [
 ];
 
 /// The text of a document that the library has refused, without what it stumbles over and should not.
-pub fn mend(bytes: &[u8]) -> Option<Vec<u8>> {
+///
+/// Capabilities that are not known here are left out and noted: the specification wants a warning, so that a newer
+/// engine's list of all capabilities is no error.
+pub fn mend(bytes: &[u8], notes: &mut Vec<String>) -> Option<Vec<u8>> {
     let mut document: Value = serde_json::from_slice(bytes).ok()?;
     let mut changed = false;
     if let Some(object) = document.as_object_mut() {
@@ -41,7 +47,31 @@ pub fn mend(bytes: &[u8]) -> Option<Vec<u8>> {
             }
         }
     }
+    let mut unknown = BTreeSet::new();
+    for place in ["/process/capabilities", "/capabilities"] {
+        let sets = document.pointer_mut(place).and_then(Value::as_object_mut);
+        for set in sets.into_iter().flatten() {
+            if let Some(names) = set.1.as_array_mut() {
+                names.retain(|name| {
+                    let new = name.as_str().is_some_and(is_new_capability);
+                    new.then(|| unknown.insert(name.to_string()));
+                    !new
+                });
+            }
+        }
+    }
+    changed |= !unknown.is_empty();
+    let note = |name| format!("capability {name} is not known here and left out");
+    notes.extend(unknown.into_iter().map(note));
     changed.then(|| document.to_string().into_bytes())
+}
+
+/// Whether it has the form of a capability's name and is none that this build knows.
+fn is_new_capability(name: &str) -> bool {
+    let form = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    name.strip_prefix("CAP_")
+        .is_some_and(|rest| !rest.is_empty() && rest.chars().all(form))
+        && !capabilities::NAMES.contains(&name)
 }
 
 /// Fills in what the library has passed over, and refuses what it has made up.

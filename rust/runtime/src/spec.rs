@@ -40,6 +40,11 @@ const LARGEST: u64 = 16 << 20;
 
 /// Reads, parses and checks `config.json` of a bundle.
 pub fn load(bundle: &Path) -> Result<Spec> {
+    load_noting(bundle, &mut Vec::new())
+}
+
+/// [`load`]; what was left out, and should be said once, is added to `notes`.
+pub fn load_noting(bundle: &Path, notes: &mut Vec<String>) -> Result<Spec> {
     let path = bundle.join("config.json");
     let mut bytes = Vec::with_capacity(32 << 10);
     let read = File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
@@ -47,31 +52,35 @@ pub fn load(bundle: &Path) -> Result<Spec> {
         let errno = nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(0));
         Error::at("spec", "open", &path, errno).hint("a bundle is a directory with a config.json")
     })?;
-    parse(&bytes).map_err(|e| e.context(path.display()))
+    parse_noting(&bytes, notes).map_err(|e| e.context(path.display()))
 }
 
 /// Parses and checks the text of a `config.json`.
 pub fn parse(bytes: &[u8]) -> Result<Spec> {
+    parse_noting(bytes, &mut Vec::new())
+}
+
+fn parse_noting(bytes: &[u8], notes: &mut Vec<String>) -> Result<Spec> {
     if bytes.len() as u64 > LARGEST {
         return Err(Error::invalid(
             "the text is longer than 16 MiB, which no container's description needs",
         ));
     }
-    let mut spec: Spec = understand(bytes)?;
+    let mut spec: Spec = understand(bytes, notes)?;
     second_look::complete(&mut spec, bytes)?;
     check(&spec)?;
     Ok(spec)
 }
 
 /// Parses and checks one `process` object (`exec --process`).
-pub fn parse_process(bytes: &[u8]) -> Result<Process> {
-    let process: Process = understand(bytes)?;
+pub fn parse_process(bytes: &[u8], notes: &mut Vec<String>) -> Result<Process> {
+    let process: Process = understand(bytes, notes)?;
     check_process(&process)?;
     Ok(process)
 }
 
-fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    read(bytes).or_else(|error| match second_look::mend(bytes) {
+fn understand<T: DeserializeOwned>(bytes: &[u8], notes: &mut Vec<String>) -> Result<T> {
+    read(bytes).or_else(|error| match second_look::mend(bytes, notes) {
         Some(mended) => read(&mended),
         None => Err(error),
     })

@@ -308,7 +308,7 @@ fn wrong_specs_are_one_sentence() {
         ("/linux/namespaces", json!([{ "type": "nope" }])),
         ("/linux/sysctl", json!({ "kernel.core_pattern": "|/x" })),
         ("/mounts/0/options", json!("ro")),
-        ("/process/capabilities/bounding", json!(["CAP_NOPE"])),
+        ("/process/capabilities/bounding", json!(["NOPE"])),
         ("/linux/rootfsPropagation", json!("sideways")),
         ("/ociVersion", json!("2.0.0")),
     ] {

@@ -258,6 +258,25 @@ fn hooks_run_with_their_environment_only() {
 }
 
 #[test]
+fn capabilities_that_are_too_new_are_left_out_with_one_warning() {
+    need_root!();
+    let mut bundle = Bundle::new("grep CapBnd /proc/self/status");
+    let known = bundle.output();
+    for set in ["bounding", "permitted", "effective"] {
+        let names = &mut bundle.spec["process"]["capabilities"][set];
+        names.as_array_mut().unwrap().push(json!("CAP_FUTURE"));
+    }
+    let done = bundle.run();
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{error}");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), known);
+    assert!(
+        error.matches("CAP_FUTURE").count() == 1 && error.contains("warning"),
+        "{error}"
+    );
+}
+
+#[test]
 fn limits_that_the_host_cannot_give_are_cut_with_one_warning() {
     need_root!();
     let (_, hard) =

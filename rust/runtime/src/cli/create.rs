@@ -74,7 +74,8 @@ pub struct Made {
 pub fn make(context: &Context, args: &Args, gated: bool) -> Result<Made> {
     let id = args.id()?;
     let bundle = absolute(args.value("bundle").unwrap_or("."))?;
-    let spec = spec::load(&bundle)?;
+    let mut notes = Vec::new();
+    let spec = spec::load_noting(&bundle, &mut notes)?;
     let inherited = inherited::of_container(args)?;
     let terminal = spec
         .process()
@@ -95,12 +96,15 @@ pub fn make(context: &Context, args: &Args, gated: bool) -> Result<Made> {
         unit,
     };
     match fill(context, &entry, args, parts) {
-        Ok((record, created)) => Ok(Made {
-            entry,
-            record,
-            spec,
-            created,
-        }),
+        Ok((record, mut created)) => {
+            created.warnings.append(&mut notes);
+            Ok(Made {
+                entry,
+                record,
+                spec,
+                created,
+            })
+        }
         Err(error) => {
             let _ = entry.remove();
             Err(error)

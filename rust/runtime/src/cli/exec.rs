@@ -92,8 +92,9 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         Status::Stopped => return Err(Error::new("state", "cannot exec in a stopped container")),
     }
     let spec = entry.spec()?;
+    let mut notes = Vec::new();
     let process = match args.value("process") {
-        Some(file) => read_process(file)?,
+        Some(file) => read_process(file, &mut notes)?,
         None => compose(&spec, &args, command)?,
     };
     let detached = args.has("detach");
@@ -132,6 +133,7 @@ fn run(context: &Context, args: Args) -> Result<u8> {
         &options,
         Some(&cgroup),
     )?;
+    context.log.warn(&notes);
     context.log.warn(&child.warnings);
     if let Err(error) = announce(&args, &sockets, &mut child) {
         // The caller would not know what it is to wait for.
@@ -161,7 +163,7 @@ fn announce(args: &Args, sockets: &Sockets, child: &mut ExecChild) -> Result<()>
     write_pid_file(args, child.pid.as_raw())
 }
 
-fn read_process(file: &str) -> Result<Process> {
+fn read_process(file: &str, notes: &mut Vec<String>) -> Result<Process> {
     let bytes = match file {
         "-" => std::io::read_to_string(std::io::stdin()).map(String::into_bytes),
         file => std::fs::read(file),
@@ -174,7 +176,7 @@ fn read_process(file: &str) -> Result<Process> {
             nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)),
         )
     })?;
-    spec::parse_process(&bytes).map_err(|e| e.context(file))
+    spec::parse_process(&bytes, notes).map_err(|e| e.context(file))
 }
 
 /// The container's own process with another command.
