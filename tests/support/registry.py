@@ -33,7 +33,7 @@ class Registry:
         self._process = subprocess.Popen(
             [program, "serve", str(config)], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
         )
-        wait_until(self._answers, 15, f"docker-registry at {self.host}")
+        wait_until(self._answers, 60, f"docker-registry at {self.host}")
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
