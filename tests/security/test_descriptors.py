@@ -166,7 +166,7 @@ def led_to(runtime: Runtime) -> set[str]:
 
 
 def test_control_of_before_the_start(weakened: Callable[..., Runtime]) -> None:
-    runtime = weakened("dumpable")
+    runtime = weakened("stays-dumpable")
     start(runtime, create_only=True)
     assert {"mem", "root", "cwd", "fd/0"} <= led_to(runtime)
     runtime("delete", "--force", "c")

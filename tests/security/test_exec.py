@@ -45,7 +45,7 @@ def test_the_runtime_is_not_to_be_had(runtime: Runtime) -> None:
 
 
 def test_control_of_the_hunt(weakened: Callable[..., Runtime]) -> None:
-    found, _ = hunted(weakened("dumpable"), FEW)
+    found, _ = hunted(weakened("stays-dumpable"), FEW)
     assert {"mem", "environ", "cwd /"} <= found, found
 
 

@@ -116,18 +116,25 @@ def written(runtime: Runtime) -> list[str]:
     return [str(path) for path in proc.rglob("*") if path.is_file() and path.read_text() != "untouched"]
 
 
-def test_label_is_never_written_to_a_fake(runtime: Runtime) -> None:
-    """CVE-2019-16884. Without AppArmor the start fails, because a profile was asked for; with it the kernel
-    does not know this one. Never does the container run and the label lie in a file of the image.
-    """
+def test_label_without_apparmor(runtime: Runtime) -> None:
+    """A profile that nobody would enforce is refused, or not known to the kernel."""
     done = runtime.run("a", ["/payload", "cwd"], label, None, fake_proc)
-    assert done.code != 0
-    assert "AppArmor" in done.stderr
+    assert done.code != 0 and "AppArmor" in done.stderr
     assert written(runtime) == []
 
 
+def test_label_is_never_written_to_a_fake(weakened: Callable[..., Runtime]) -> None:
+    """CVE-2019-16884. A runtime that does not ask first whether there is AppArmor writes the label, to the
+    kernel: never does the container run while the label lies in a file of the image.
+    """
+    weak = weakened("labels-unchecked")
+    done = weak.run("a", ["/payload", "cwd"], label, None, fake_proc)
+    assert done.code != 0 and "apply AppArmor profile" in done.stderr
+    assert written(weak) == []
+
+
 def test_control_of_the_label(weakened: Callable[..., Runtime]) -> None:
-    weak = weakened("procfs-by-name")
+    weak = weakened("labels-unchecked", "procfs-by-name")
     weak.run("a", ["/payload", "cwd"], label, 0, fake_proc)
     assert written(weak) != []
 

@@ -345,7 +345,7 @@ struct Undumpable(bool);
 impl Undumpable {
     fn new() -> Result<Self> {
         let was = prctl::get_dumpable().unwrap_or(false);
-        prctl::set_dumpable(weakness::is("dumpable"))
+        prctl::set_dumpable(weakness::is("stays-dumpable"))
             .map_err(|e| Error::os("exec", "prctl(PR_SET_DUMPABLE)", e))?;
         Ok(Self(was))
     }

@@ -102,7 +102,8 @@ impl<'a> Launch<'a> {
         let os = |op: &'static str| move |e: Errno| Error::os("process", op, e);
         // Not visible to an exec that comes before the start (CVE-2016-9962). Only now: the parent of a user namespace
         // without privileges could not have written its maps.
-        prctl::set_dumpable(weakness::is("dumpable")).map_err(os("prctl(PR_SET_DUMPABLE)"))?;
+        prctl::set_dumpable(weakness::is("stays-dumpable"))
+            .map_err(os("prctl(PR_SET_DUMPABLE)"))?;
         rlimits::apply(process.rlimits().as_deref().unwrap_or(&[]), &mut |text| {
             channel.warn(text)
         })?;
