@@ -125,8 +125,8 @@ QUICK = [
     same("$R run c"),
     same("$R delete c"),
     same("$R run --pid-file pid c; tr 0-9 0 < pid | tr -s 0"),
-    same("$R run --detach --pid-file pid c; sleep 0.3; tr 0-9 0 < pid | tr -s 0; $R delete c"),
-    same("$R create c; $R start c; sleep 0.3; $R delete c"),
+    same("$R run --detach --pid-file pid c; ended; tr 0-9 0 < pid | tr -s 0; $R delete c"),
+    same("$R create c; $R start c; ended; $R delete c"),
     Case("$R run --preserve-fds 1 c", differs="a descriptor that is not open is refused, as runc 1.2 does"),
     same("$R run --preserve-fds 1 c 3</dev/null"),
     same("echo in | $R run --bundle ../cat c"),
@@ -211,7 +211,7 @@ LIFE = [
     same("$R kill c sigwinch"),
     same("$R kill c 28"),
     same("$R kill --all c CONT"),
-    same("$R kill c KILL; sleep 0.3; $R state c | grep -oE '(status|pid).: .[a-z]*'"),
+    same("$R kill c KILL; ended; $R state c | grep -oE '(status|pid).: .[a-z]*'"),
     same("$R kill c"),
     same("$R kill -a c KILL"),
     same("$R exec c true"),
@@ -230,6 +230,7 @@ RUNC = find_program("runc")
 # of runc's JSON, what nobody reads and pyd-runtime has not
 UNREAD = {"annotations", "cpuset", "percpu_kernel", "percpu_user"}
 PRELUDE = """R="{runtime} --root {state}"
+ended() {{ for try in $(seq 200); do $R state c | grep -q stopped && break; sleep 0.02; done; }}
 limit() {{ cat /sys/fs/cgroup/$1/{cgroup}/$2 2>/dev/null || cat /sys/fs/cgroup/{cgroup}/$3; }}
 """
 
