@@ -374,7 +374,8 @@ pub fn cgroups_path(spec: &Spec) -> String {
         .unwrap_or_default()
 }
 
-/// Path of the container's group; `slice:prefix:name` is what systemd-minded callers send.
+/// Path of the container's group; `slice:prefix:name` is what systemd-minded callers send. A relative path is the
+/// runtime's to interpret (config-linux.md, "Cgroups Path").
 #[must_use]
 pub fn cgroup_path(spec: &Spec, id: &str) -> String {
     let path = cgroups_path(spec);
@@ -390,6 +391,9 @@ pub fn cgroup_path(spec: &Spec, id: &str) -> String {
             };
             format!("/{slice}/{prefix}-{name}.scope")
         }
+        // The same place for every caller, wherever it is itself: from the top. Only below its own group may an
+        // unprivileged one make any.
+        _ if !path.starts_with('/') && nix::unistd::geteuid().is_root() => format!("/{path}"),
         _ => path,
     }
 }
