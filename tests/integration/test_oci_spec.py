@@ -362,3 +362,11 @@ def test_features_are_of_the_specification(runtime: Runtime) -> None:
     assert linux["mountExtensions"]["idmap"]["enabled"] is True
     assert {"rro", "ridmap", "tmpcopyup"} <= set(features["mountOptions"])
     assert set(linux["seccomp"]["supportedFlags"]) <= set(linux["seccomp"]["knownFlags"])
+
+
+def test_a_relative_control_group_counts_from_the_top(runtime: Runtime) -> None:
+    """Wherever its makers are themselves: what deletes it may be in another group than what has made it."""
+    path = f"{runtime.cgroup_parent.strip('/')}/relative"
+    pid = create(runtime, "a", set_in("linux", cgroupsPath=path))
+    groups = {line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()}
+    assert f"/{path}" in groups and groups <= {f"/{path}", "/"}
