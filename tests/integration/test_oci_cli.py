@@ -229,6 +229,11 @@ LIFE = [
 RUNC = find_program("runc")
 # of runc's JSON, what nobody reads and pyd-runtime has not
 UNREAD = {"annotations", "cpuset", "percpu_kernel", "percpu_user"}
+# what both leave out when it is 0: that depends on what the page cache and the scheduler did just then
+ZEROES = {
+    *("cache", "max", "total", "periods", "throttledPeriods", "throttledTime"),
+    *("ioServiceBytesRecursive", "ioServicedRecursive"),
+}
 PRELUDE = """R="{runtime} --root {state}"
 ended() {{ for try in $(seq 200); do $R state c | grep -q stopped && break; sleep 0.02; done; }}
 limit() {{ cat /sys/fs/cgroup/$1/{cgroup}/$2 2>/dev/null || cat /sys/fs/cgroup/{cgroup}/$3; }}
@@ -362,7 +367,7 @@ def keys(value: Any, path: str = "") -> set[str]:
         return keys(value[0], f"{path}[]") if value else set()
     if not isinstance(value, dict):
         return set()
-    known = {key: inner for key, inner in value.items() if key not in UNREAD}
+    known = {key: inner for key, inner in value.items() if key not in UNREAD | ZEROES}
     below = (keys(inner, f"{path}.{key}") for key, inner in known.items())
     return {f"{path}.{key}" for key in known}.union(*below)
 
