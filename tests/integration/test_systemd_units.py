@@ -192,4 +192,5 @@ def test_user_bus(payload: Path) -> None:
         done = run("run", "--bundle", str(place / "b"), "u")
         assert done.returncode == 0, done.stderr
         assert "33" in done.stdout.split(), done.stdout
+    subprocess.run(["loginctl", "disable-linger", user], check=False)
     systemctl("stop", f"user@{uid}.service")
