@@ -237,6 +237,47 @@ def test_updates_of_every_controller(runtime: Runtime) -> None:
     assert os.path.exists(f"/proc/{pid}")
 
 
+@pytest.mark.skipif(not list(Path("/sys/block").glob("*/dev")), reason="this machine has no disk")
+def test_throttles_of_a_disk(runtime: Runtime) -> None:
+    """At the start, changed, and lifted with a rate of 0, which v2 calls max."""
+    number = sorted(Path("/sys/block").glob("*/dev"))[-1].read_text().strip()
+    major, minor = map(int, number.split(":"))
+
+    def throttle(write: int, operations: int) -> dict[str, Any]:
+        disk = {"major": major, "minor": minor}
+        return {
+            "throttleWriteBpsDevice": [{**disk, "rate": write}],
+            "throttleReadIOPSDevice": [{**disk, "rate": operations}],
+        }
+
+    start(runtime, "io", "sleep 1000", limits(blockIO=throttle(1 << 20, 500)))
+    pid = runtime.state("io")["pid"]
+
+    def read(file: str) -> str:
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, names, path = line.split(":", 2)
+            if V2 or "blkio" in names.split(","):
+                top = Path("/sys/fs/cgroup") if V2 else Path("/sys/fs/cgroup/blkio")
+                return (top / path.strip("/") / file).read_text()
+        raise AssertionError("no blkio")
+
+    def shown(write: str, operations: str) -> bool:
+        if V2:
+            return f"{number} rbps=max wbps={write} riops={operations} wiops=max" in read("io.max")
+        bytes_a_second = f"{number} {write}\n" in read("blkio.throttle.write_bps_device")
+        return bytes_a_second and f"{number} {operations}\n" in read("blkio.throttle.read_iops_device")
+
+    assert shown(str(1 << 20), "500")
+    file = runtime.directory / "resources.json"
+    file.write_text(json.dumps({"blockIO": throttle(2 << 20, 0)}))
+    runtime("update", "--resources", file, "io")
+    if V2:
+        assert shown(str(2 << 20), "max")
+    else:
+        assert f"{number} {2 << 20}\n" in read("blkio.throttle.write_bps_device")
+        assert number not in read("blkio.throttle.read_iops_device")
+
+
 def test_limit_below_what_is_used(runtime: Runtime) -> None:
     """checkBeforeUpdate: v2 would kill to meet the limit; asked to, the runtime refuses as v1 does."""
     # without the last word the shell would become the sleep, and its memory be free
