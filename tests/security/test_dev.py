@@ -16,7 +16,7 @@ from tests.support.oci import Runtime
 from tests.support.swap import swapping
 
 Spec = dict[str, Any]
-ROUNDS = int(os.environ.get("PYD_TEST_RACES", "200"))
+ROUNDS = int(os.environ.get("PYD_TEST_RACES", "100"))
 SECRET = "/proc/sys/kernel/core_pattern"  # what a link in the place of null or of a terminal leads to
 
 
