@@ -204,10 +204,10 @@ fn check_mount(mount: &Mount, field: &str) -> Result<()> {
     }
 }
 
-/// Words of /etc/fstab that no mount has ever acted upon, and flags of the filesystem that a bind mount shares: as
-/// mount(2), which passes over them.
+/// Words of /etc/fstab that no mount has ever acted upon, flags of the filesystem that a bind mount shares, and those
+/// of a tmpfs, which some writers (the runtime-tools) put into every mount: as mount(2), which passes over them.
 fn harmless(option: &str) -> bool {
-    const WORDS: [&str; 14] = [
+    const WORDS: [&str; 16] = [
         "auto",
         "noauto",
         "nofail",
@@ -222,6 +222,8 @@ fn harmless(option: &str) -> bool {
         "nolazytime",
         "mand",
         "nomand",
+        "mode",
+        "size",
     ];
     option.starts_with("x-") || WORDS.contains(&option)
 }
