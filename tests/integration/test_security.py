@@ -230,7 +230,9 @@ def test_engine_files_do_not_change(busybox: str, pyd: Pyd) -> None:
         pyd("exec", container, "true", code=None)
     assert hashlib.sha256(binary.read_bytes()).hexdigest() == before
     pyd("rm", "-f", container)
-    assert pyd("run", "--rm", "--entrypoint", "/proc/self/exe", busybox, code=None).code != 0
+    # The runtime's own program, which prints its help without arguments: a sealed copy of it.
+    pyd("run", "--rm", "--entrypoint", "/proc/self/exe", busybox, code=None)
+    assert hashlib.sha256(binary.read_bytes()).hexdigest() == before
 
 
 def test_no_abstract_sockets(busybox: str, pyd: Pyd) -> None:
