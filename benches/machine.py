@@ -27,6 +27,7 @@ def facts(work: Path) -> dict[str, Any]:
         "filesystem": filesystem(work, Path("/proc/self/mountinfo").read_text()),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
+        "PYTHONDONTWRITEBYTECODE": "PYTHONDONTWRITEBYTECODE" in os.environ,
         "pyd": pyd(),
         "versions": versions(),
     }
