@@ -163,7 +163,7 @@ void cgroups_make(const struct job *job)
             fill_cpuset(job->cgroup);
         if (!strcmp(v1[i], "devices"))
             allow_devices_v1(job->cgroup);
-        strcat(path, "/cgroup.procs");
+        strcat(path, "/tasks"); // one thread: cgroup.procs would wait for an RCU grace period
         check(join[i] = open(path, O_WRONLY | O_CLOEXEC), path);
     }
     if (job->v2) {
@@ -184,7 +184,7 @@ void cgroups_join_v1(void)
 {
     for (int i = 0; i < MOST_HIERARCHIES; i++)
         if (join[i] > 0)
-            check(write(join[i], "0", 1), "cgroup.procs");
+            check(write(join[i], "0", 1), "tasks");
 }
 
 static void remove_directory(const char *path)
