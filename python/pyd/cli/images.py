@@ -68,14 +68,20 @@ def _load(args: Args) -> int:
 
 def _import(args: Args) -> int:
     source = args.rest[0]
+    name = args.rest[1] if len(args.rest) > 1 else ""
     with _engine() as engine:
+        before = engine.images.named(name) if name else None
         image_id = engine.images.import_(
             os.fdopen(0, "rb", closefd=False) if source == "-" else source,
-            name=args.rest[1] if len(args.rest) > 1 else "",
+            name=name,
             changes=args.all("change"),
             message=args.text("message") or "",
             platform=args.text("platform"),
         )
+    if before not in (None, image_id):
+        # Whoever runs the name next gets another program: not without a word (CVE-2026-50195)
+        text = f"The image {name} already exists, renaming the old one with ID {before} to empty string"
+        print(text, file=sys.stderr)
     print(image_id)
     return 0
 

@@ -106,6 +106,12 @@ class Images:
                 platform=platform or "",
             )
 
+    def named(self, name: str) -> Digest | None:
+        """ID of the image that has this name now; None if there is none."""
+        from pyd.oci.reference import Reference
+
+        return self._store.images.find(Reference.parse(name))
+
     def list(self, *, name: str = "", filters: Sequence[str] = ()) -> Sequence[Row]:
         """A row for each name of each image, newest first. `name`: only this repository or repository:tag."""
         from pyd.engine.image_views import rows
