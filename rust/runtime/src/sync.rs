@@ -12,6 +12,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket
 use pyd_sys::fdpass;
 
 use crate::error::{Error, Result};
+use crate::weakness;
 
 /// One end of the conversation.
 #[derive(Debug)]
@@ -53,8 +54,11 @@ pub enum Report {
     Closed,
 }
 
-/// Larger than any error: paths in it are at most 4096 bytes each.
+/// The largest packet. What is longer is shortened by its sender: cut off by the kernel it could mean something else
+/// (CVE-2021-43784 was such a length).
 const PACKET: usize = 32 * 1024;
+/// Bytes of each text of an error that is too long; JSON may make six of one, and there are three texts.
+const TEXT: usize = 1500;
 
 /// Makes the two ends: parent's, child's.
 pub fn channel() -> Result<(Channel, Channel)> {
@@ -136,7 +140,7 @@ impl Channel {
 
     /// Child: names what was left out.
     pub fn warn(&self, warning: &str) -> Result<()> {
-        self.write(format!("W{warning}").as_bytes())
+        self.write(format!("W{}", beginning(warning, PACKET - 1)).as_bytes())
     }
 
     /// Child: hands over the terminal.
@@ -156,10 +160,14 @@ impl Channel {
 
     /// Child: says why it ends.
     pub fn fail(&self, error: &Error) {
-        // Nobody is left to tell when the parent is gone.
-        if let Ok(text) = serde_json::to_vec(error) {
-            let _ = self.write(&text[..text.len().min(PACKET)]);
+        let Ok(mut text) = serde_json::to_vec(error) else {
+            return;
+        };
+        if text.len() > PACKET && !weakness::is("long-errors-cut") {
+            text = serde_json::to_vec(&shortened(error)).unwrap_or_default();
         }
+        // Nobody is left to tell when the parent is gone.
+        let _ = self.write(&text[..text.len().min(PACKET)]);
     }
 
     /// Parent: the next report of the child.
@@ -236,6 +244,28 @@ impl Channel {
     }
 }
 
+/// The same error with the beginning of its texts: an argument may have 128 KiB, and is in the message.
+fn shortened(error: &Error) -> Error {
+    let short = |text: &String| match text.len() > TEXT {
+        true => format!("{}...", beginning(text, TEXT)),
+        false => text.clone(),
+    };
+    Error {
+        message: short(&error.message),
+        path: error.path.as_ref().map(short),
+        hint: error.hint.as_ref().map(short),
+        ..error.clone()
+    }
+}
+
+fn beginning(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,5 +306,50 @@ mod tests {
         drop(child);
         assert!(matches!(parent.report().unwrap(), Report::Failed(e) if e == error));
         assert!(matches!(parent.report().unwrap(), Report::Closed));
+    }
+
+    #[test]
+    fn long_texts_arrive_shortened() {
+        let (parent, child) = channel().unwrap();
+        for text in [
+            "x".repeat(200_000),
+            "€".repeat(70_000),
+            "\u{1}".repeat(100_000),
+        ] {
+            child.fail(&Error::at("exec", "stat", &text, Errno::ENOENT).exit(127));
+            match parent.report().unwrap() {
+                Report::Failed(error) => {
+                    assert_eq!((error.exit_code, error.errno), (127, Some(2)));
+                    assert!(error.message.starts_with("stat ") && error.message.ends_with("..."));
+                }
+                other => panic!("{other:?}"),
+            }
+            child.warn(&text).unwrap();
+            assert!(matches!(parent.report().unwrap(), Report::Warning(w) if text.starts_with(&w)));
+        }
+    }
+
+    #[test]
+    fn no_packet_confuses_the_next_one() {
+        let (parent, child) = channel().unwrap();
+        let mut state = 1u64;
+        let mut random = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        for _ in 0..5000 {
+            let kind = b"RWCLPJ{\"\xe2\xff\0"[random(11) as usize];
+            let length = [1, 2, 100, 5000, 40_000, 100_000][random(6) as usize];
+            let mut packet: Vec<u8> = (0..length).map(|_| random(256) as u8).collect();
+            packet[0] = kind;
+            child.write(&packet).unwrap();
+            child.ready().unwrap();
+            if kind != b'J' {
+                let _ = parent.report().unwrap();
+            }
+            assert!(matches!(parent.report().unwrap(), Report::Ready));
+        }
     }
 }
