@@ -19,9 +19,9 @@ from tests.support.oci import Runtime
 SECRET = "canary-of-the-host"
 HOSTILE = (
     "LD_PRELOAD=/evil.so", "LD_LIBRARY_PATH=/evil", "LD_AUDIT=/evil.so", "GCONV_PATH=/evil",
-    "PYTHONPATH=/evil", "PYTHONHOME=/evil", "PYTHONSTARTUP=/evil.py", "PYTHONINSPECT=1", "BASH_ENV=/evil",
-    "NLSPATH=/evil/%N", "IFS=x", "ENV=/evil", "TMPDIR=/evil", "HOME=/evil", "HOSTALIASES=/evil",
-    "RES_OPTIONS=evil",
+    "PYTHONPATH=/evil", "PYTHONHOME=/evil", "PYTHONSTARTUP=/evil.py", "PYTHONINSPECT=1",
+    "NLSPATH=/evil/%N", "IFS=x", "ENV=/evil", "TMPDIR=/evil", "HOME=/evil", "BASH_ENV=/evil",
+    "RES_OPTIONS=evil", "HOSTALIASES=/evil",
     "MALLOC_TRACE=/evil", "PYD_RUNTIME=/evil", "PYD_DATA_ROOT=/evil", "DOCKER_CONFIG=/evil",
     "NOTIFY_SOCKET=/evil", "LISTEN_FDS=9",
 )  # fmt: skip

@@ -20,6 +20,7 @@ from tests.support.oci import RUNTIME, Runtime
 
 ROUNDS = 1000 if FULL else 100
 FEW = 30
+pytestmark = pytest.mark.timeout(7200 if FULL else 120)
 EVERYTHING = (
     "CAP_SYS_PTRACE",
     "CAP_SYS_ADMIN",

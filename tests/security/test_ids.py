@@ -25,6 +25,7 @@ from tests.security.users import ASKS_FOR_ROOT, GROUP, GROUPS, PASSWD, SPECS
 from tests.support.command import Pyd
 from tests.support.oci import Runtime
 
+pytestmark = pytest.mark.timeout(7200 if FULL else 120)
 Answer = tuple[int, int, list[int]] | None
 
 DOCKER: dict[str, list[Any] | None] = json.loads((Path(__file__).parent / "docker-users.json").read_text())

@@ -82,7 +82,8 @@ def test_what_is_long_and_right_works(runtime: Runtime) -> None:
     def edit(spec: dict[str, Any]) -> None:
         spec["process"]["env"] = [f"NAME{number}={'v' * 100}" for number in range(9000)]
         spec["mounts"] += [
-            {"destination": f"/mounted/{number:0200d}", "type": "tmpfs", "source": "tmpfs"} for number in range(200)
+            {"destination": f"/mounted/{number:0200d}", "type": "tmpfs", "source": "tmpfs"}
+            for number in range(200)
         ]
 
     out = runtime.run("big", ["/payload", "cat", "/proc/self/mountinfo", "/proc/self/environ"], edit).stdout

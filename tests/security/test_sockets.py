@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.security.hunting import FULL
 from tests.support.command import Pyd
 from tests.support.world import World
 
 ROUNDS = 20_000 if FULL else 300
+pytestmark = pytest.mark.timeout(7200 if FULL else 120)
 
 
 def abstract() -> list[str]:
