@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,18 +139,25 @@ def test_run_and_image_and_exec(pyd: Pyd, image: str, hostile: Path) -> None:
     """`run -u`, USER of the image and `exec -u` give what the table says: no door has rules of its own."""
     engine = Engine()
     running = pyd("run", "-d", "--network", "none", image, "sleep", "1000").out
+
+    def first(image: str, user: str = "") -> bytes:
+        return engine.run(image, STATUS, user=user, network="none", remove=True).stdout
+
+    def second(user: str) -> bytes:
+        return engine.containers.exec(running, STATUS, user=user).stdout
+
     for number, spec in enumerate(DOORS):
         want = expected(spec)
         doors: dict[str, Callable[[], bytes]] = {
-            "run": lambda spec=spec: engine.run(image, STATUS, user=spec, network="none", remove=True).stdout,
-            "exec": lambda spec=spec: engine.containers.exec(running, STATUS, user=spec).stdout,
+            "run": partial(first, image, user=spec),
+            "exec": partial(second, user=spec),
         }
         if spec.isprintable() and spec.strip() == spec:
             tag = f"hostile:user{number}"
             made = pyd("import", "-c", f"USER {spec}", f"{hostile}.tar", tag, code=None)
             assert made.code == 0 or want is None, made
             if made.code == 0:
-                doors["image"] = lambda tag=tag: engine.run(tag, STATUS, network="none", remove=True).stdout
+                doors["image"] = partial(first, tag)
         for door, ask in doors.items():
             try:
                 got = identity(ask().decode())

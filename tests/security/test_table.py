@@ -28,6 +28,9 @@ def functions_of(path: Path) -> set[str]:
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
 def test_row_names_tests_that_exist(row: list[str]) -> None:
     assert len(row) == 4, row
+    assert row[2] and (row[3] or row[2].startswith("later: ")), (
+        "a row has a test and a control, or says why not"
+    )
     for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row[2] + row[3]):
         assert (TOP / path).is_file(), path
         assert name in functions_of(TOP / path), f"{path} has no {name}"
