@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,8 +96,8 @@ def connection(path: Path) -> Iterator[socket.socket]:
 def mutants(seed: int) -> Iterator[bytes]:
     """Requests and frames that nearly are some, and bytes that are none."""
     rng = random.Random(seed)
-    process = {"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": []}
-    known = [
+    process: dict[str, Any] = {"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": []}
+    known: list[dict[str, Any]] = [
         {"op": "state"},
         {"op": "attach", "stdin": True, "stdout": True, "stderr": True},
         {"op": "exec", "exec_id": "a" * 64, "process": process, "stdin": True, "detach": False},

@@ -17,7 +17,7 @@ FOREIGN = {
 }  # fmt: skip
 
 
-def annotations(world: World, container: str) -> dict[str, str]:
+def annotations_of(world: World, container: str) -> dict[str, str]:
     config = json.loads((world.run_root / "containers" / container / "config.json").read_text())
     found: dict[str, str] = config["annotations"]
     return found
@@ -37,7 +37,7 @@ def test_labels_are_no_annotations(
     for image in ("labelled:1", busybox):
         container = pyd("run", "-d", "--network", "none", *flags, image, "sleep", "1000").out
         assert pyd.inspect(container)["Config"]["Labels"] == labels
-        made = annotations(world, container)
+        made = annotations_of(world, container)
         assert set(made) == {"dev.pyd.overlay", "dev.pyd.seccomp"} and made["dev.pyd.seccomp"] == "default"
         assert "/" not in json.loads(made["dev.pyd.overlay"])["lower"]
         status = pyd("exec", container, "cat", "/proc/1/status").stdout
@@ -48,7 +48,7 @@ def test_control_of_the_labels(world: World, busybox: str, pyd: Pyd) -> None:
     """Switched off by who may switch it off, it is seen to be off."""
     option = ("--security-opt", "seccomp=unconfined")
     container = pyd("run", "-d", "--network", "none", *option, busybox, "sleep", "1000").out
-    assert "dev.pyd.seccomp" not in annotations(world, container)
+    assert "dev.pyd.seccomp" not in annotations_of(world, container)
     assert "Seccomp:\t0" in pyd("exec", container, "cat", "/proc/1/status").stdout
 
 
