@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,8 @@ def box(runtime: Runtime) -> Box:
 @pytest.fixture
 def foreign() -> Iterator[subprocess.Popen[bytes]]:
     """A process that has nothing to do with any container."""
+    # start times are told in hundredths of a second: it must not be that of the container just made
+    time.sleep(0.05)
     process = subprocess.Popen(["sleep", "1000"])
     yield process
     process.kill()

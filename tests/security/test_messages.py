@@ -28,7 +28,7 @@ def long_option(spec: dict[str, Any]) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "user maps": (many_maps, "uid_map"),
+    "user maps": (many_maps, "linux.uidMappings"),
     "mount option": (long_option, "/t"),
     "mount target": (
         lambda spec: spec["mounts"].append({"destination": "/" + "t" * LONG, "type": "tmpfs", "source": "t"}),

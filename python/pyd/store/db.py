@@ -12,6 +12,7 @@ database stays consistent.
 from __future__ import annotations
 
 import sqlite3
+import time
 from _thread import _local  # threading.local, without a millisecond of import
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         # WAL is a property of the file; it cannot be changed inside a transaction, so it comes first
-        connection.execute("PRAGMA journal_mode=WAL")
+        self._use_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -133,6 +134,21 @@ class Database:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+    @staticmethod
+    def _use_wal(connection: sqlite3.Connection) -> None:
+        """SQLite does not wait for others that open a new database at the same time: two that want to write
+        the header of the file would wait for each other, so one is told "locked" at once.
+        """
+        until = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.005)
 
     def _error(self, error: sqlite3.Error) -> PydError:
         text, path = str(error), self._paths.db

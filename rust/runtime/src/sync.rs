@@ -59,6 +59,8 @@ pub enum Report {
 const PACKET: usize = 32 * 1024;
 /// Bytes of each text of an error that is too long; JSON may make six of one, and there are three texts.
 const TEXT: usize = 1500;
+/// Of these at most, bytes of a shortened text's end.
+const END: usize = 300;
 
 /// Makes the two ends: parent's, child's.
 pub fn channel() -> Result<(Channel, Channel)> {
@@ -244,10 +246,11 @@ impl Channel {
     }
 }
 
-/// The same error with the beginning of its texts: an argument may have 128 KiB, and is in the message.
+/// The same error with its texts shortened in the middle: an argument may have 128 KiB, and is in the message between
+/// what was done and why it failed.
 fn shortened(error: &Error) -> Error {
     let short = |text: &String| match text.len() > TEXT {
-        true => format!("{}...", beginning(text, TEXT)),
+        true => format!("{}...{}", beginning(text, TEXT - END), end(text, END)),
         false => text.clone(),
     };
     Error {
@@ -256,6 +259,14 @@ fn shortened(error: &Error) -> Error {
         hint: error.hint.as_ref().map(short),
         ..error.clone()
     }
+}
+
+fn end(text: &str, bytes: usize) -> &str {
+    let mut start = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
 }
 
 fn beginning(text: &str, bytes: usize) -> &str {
@@ -320,7 +331,8 @@ mod tests {
             match parent.report().unwrap() {
                 Report::Failed(error) => {
                     assert_eq!((error.exit_code, error.errno), (127, Some(2)));
-                    assert!(error.message.starts_with("stat ") && error.message.ends_with("..."));
+                    assert!(error.message.starts_with("stat ") && error.message.contains("..."));
+                    assert!(error.message.ends_with(": no such file or directory"));
                 }
                 other => panic!("{other:?}"),
             }
