@@ -73,7 +73,14 @@ def tables(found: Mapping[str, Result]) -> str:
     some = next(iter(found.values()))
     versions = ", ".join(_version(name, line) for name, line in some.machine["versions"].items())
     parts.append(f"{machine(some.machine)} Peers: {versions}.")
-    missing = {name: reason for result in found.values() for name, reason in result.left_out.items()}
+    measured = {engine for result in found.values() for case in result.cases.values() for engine in case}
+    # an engine of another kind that one scenario cannot ask is no engine that is missing
+    missing = {
+        name: reason
+        for result in found.values()
+        for name, reason in result.left_out.items()
+        if name not in measured
+    }
     if missing:
         parts.append("Left out: " + "; ".join(f"{name} ({why})" for name, why in missing.items()) + ".")
     failed = sum(len(result.failures) for result in found.values())
