@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping
 
 from pyd import errors
@@ -26,6 +27,7 @@ _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0  # a monitor answers within milliseconds, unless it is stopped or stuck
 _AT_THE_END = ("wait", "exec_wait")  # these answer when the container or process has ended
 _LINE_LIMIT = 4 << 20
+_BUSY_TRIES = 100  # of an executable that is busy, a millisecond apart
 
 
 class Started(Record):
@@ -62,16 +64,7 @@ def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tup
             actions.append((os.POSIX_SPAWN_DUP2, stream, 4))
             arguments += ["--attach-fd", "4"]
         try:
-            child = os.posix_spawn(
-                runtime,
-                arguments,
-                {},
-                file_actions=actions,
-                setsid=True,
-                setsigmask=(),
-                # Python ignores these two; an ignored signal survives execve into the container
-                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
-            )
+            child = _execute(runtime, arguments, actions)
         except OSError as error:
             raise errors.KernelError(
                 f"{runtime}: {os.strerror(error.errno or 0).lower()}",
@@ -98,6 +91,29 @@ def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tup
         os.close(read_end)
         if write_end >= 0:
             os.close(write_end)
+
+
+def _execute(runtime: str, arguments: list[str], actions: list[Any]) -> int:
+    """posix_spawn with an empty environment: pid of the child."""
+    left = _BUSY_TRIES
+    while True:
+        try:
+            return os.posix_spawn(
+                runtime,
+                arguments,
+                {},
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                # Python ignores these two; an ignored signal survives execve into the container
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            )
+        except OSError as error:
+            left -= 1
+            # For a moment, when a container has just tried to write to it (rust/runtime/src/seal.rs)
+            if error.errno != errno.ETXTBSY or not left:
+                raise
+            time.sleep(0.001)
 
 
 def _report(fd: int, child: int) -> Started:

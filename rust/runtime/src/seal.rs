@@ -9,6 +9,8 @@ use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
@@ -21,6 +23,9 @@ use pyd_sys::process::exec_file;
 
 use crate::error::{Error, Result};
 use crate::weakness;
+
+/// How often a busy executable is tried again.
+const BUSY: u32 = 100;
 
 /// Executes the program again from a sealed place with the same arguments and environment, unless it is there.
 pub fn ensure(arguments: &[OsString]) -> Result<()> {
@@ -55,11 +60,17 @@ pub fn ensure(arguments: &[OsString]) -> Result<()> {
         ))
     });
     let environment = environment.collect::<Result<Vec<_>>>()?;
-    Err(failed("execveat")(exec_file(
-        &sealed,
-        &arguments,
-        &environment,
-    )))
+    // A container that has got hold of the sealed file cannot write to it, but for the moment of each refused attempt
+    // the kernel counts it as being written to.
+    let mut refused = Errno::ETXTBSY;
+    for _ in 0..BUSY {
+        refused = exec_file(&sealed, &arguments, &environment);
+        if refused != Errno::ETXTBSY {
+            break;
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Err(failed("execveat")(refused))
 }
 
 fn is_sealed(own: &OwnedFd) -> bool {

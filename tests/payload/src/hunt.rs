@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A word that the runtime has in its environment and the container must not read there.
@@ -22,6 +23,9 @@ pub fn hunt(seconds: u64) -> io::Result<()> {
     while Instant::now() < until && !Path::new("/tmp/stop").exists() {
         hunter.round()?;
     }
+    // The runtime of the last command may not have ended yet, and a running program cannot be opened for writing.
+    thread::sleep(Duration::from_millis(200));
+    hunter.round()?;
     println!("saw {}", hunter.met.len());
     io::stdout().flush()
 }
