@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.oci import Edit, Runtime
+from tests.support.oci import Edit, Runtime, set_in
 from tests.support.world import World
 
 
@@ -29,16 +29,6 @@ def runtime(world: World, payload: Path) -> Iterator[Runtime]:
 
 def add_mount(**fields: Any) -> Edit:
     return lambda spec: spec["mounts"].append({"destination": "/x"} | fields)
-
-
-def set_in(*path: str, **fields: Any) -> Edit:
-    def edit(spec: dict[str, Any]) -> None:
-        place = spec
-        for key in path:
-            place = place.setdefault(key, {})
-        place.update(fields)
-
-    return edit
 
 
 def user_namespace(spec: dict[str, Any]) -> None:

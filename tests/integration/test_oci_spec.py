@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import wait_until
-from tests.support.oci import Edit, Runtime
+from tests.support.oci import Edit, Runtime, set_in
 from tests.support.world import World
 
 SLEEP = ["/payload", "sleep", "1000"]
@@ -29,16 +29,6 @@ def runtime(world: World, payload: Path) -> Iterator[Runtime]:
         made = Runtime(Path(directory), world.cgroup_parent, payload)
         yield made
         made.finish(world)
-
-
-def set_in(*path: str, **fields: Any) -> Edit:
-    def edit(spec: dict[str, Any]) -> None:
-        place = spec
-        for key in path:
-            place = place.setdefault(key, {})
-        place.update(fields)
-
-    return edit
 
 
 def all_of(*edits: Edit) -> Edit:

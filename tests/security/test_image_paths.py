@@ -222,6 +222,12 @@ def filled(copy: Callable[[list[str], str, str], None], tmp_path: Path, host: Ho
 
 
 def test_volume_is_filled_under_exchange(tmp_path: Path, host: Host) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    (undisturbed / "root/data/deep").mkdir(parents=True)
+    (undisturbed / "root/data/deep/file").write_text("of the image")
+    (undisturbed / "volume").mkdir()
+    copyup.copy([str(undisturbed / "root")], "/data", str(undisturbed / "volume"))
+    assert (undisturbed / "volume/deep/file").read_text() == "of the image"
     # each copy may meet a link and be refused; the host's text is in none
     assert filled(copyup.copy, tmp_path, host) <= {"of the image"}
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,36 @@ class Result:
 
     def __str__(self) -> str:
         return f"pyd {' '.join(self.args)} -> {self.code}\nstdout: {self.stdout}\nstderr: {self.stderr}"
+
+
+def run_client(
+    name: str,
+    words: list[str],
+    *,
+    code: int | None = 0,
+    input: str | None = None,
+    timeout: float = 60,
+    env: dict[str, str] | None = None,
+    shown: Sequence[object] = (),
+) -> Result:
+    """Another engine's command (`words`), which the result calls `name` and `shown`. With `code=None` any
+    status will do.
+    """
+    __tracebackhide__ = True
+    done = subprocess.run(
+        words,
+        input=input,
+        stdin=subprocess.DEVNULL if input is None else None,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        env=env,
+        check=False,
+    )
+    result = Result((name, *(str(word) for word in shown)), done.returncode, done.stdout, done.stderr)
+    assert code is None or result.code == code, result
+    return result
 
 
 class CommandFailed(AssertionError):

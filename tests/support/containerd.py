@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-from tests.support.command import Result, Terminal, find_program, wait_until
+from tests.support.command import Result, Terminal, find_program, run_client, wait_until
 from tests.support.dockerd import RUNTIME, Daemon
 from tests.support.registry import skopeo
 
@@ -43,19 +42,7 @@ class Containerd:
 
     def __call__(self, *args: object, code: int | None = 0, input: str | None = None) -> Result:
         __tracebackhide__ = True
-        done = subprocess.run(
-            self.command(*args),
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=60,
-            check=False,
-        )
-        result = Result(("ctr", *(str(arg) for arg in args)), done.returncode, done.stdout, done.stderr)
-        assert code is None or result.code == code, result
-        return result
+        return run_client("ctr", self.command(*args), code=code, input=input, shown=args)
 
     def run_words(self, name: str, *options: object) -> list[object]:
         """`run` with pyd-runtime as the runc of the shim, up to the image."""

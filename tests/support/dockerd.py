@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyd
-from tests.support.command import Result, Terminal, find_program, wait_until
+from tests.support.command import Result, Terminal, find_program, run_client, wait_until
 from tests.support.registry import skopeo
 
 RUNTIME = Path(os.environ.get("PYD_RUNTIME") or Path(str(pyd.__file__)).parent / "_bin/pyd-runtime")
@@ -132,21 +132,15 @@ class Docker:
         self, *args: object, code: int | None = 0, input: str | None = None, timeout: float = 60
     ) -> Result:
         __tracebackhide__ = True
-        command = self.command(*args)
-        done = subprocess.run(
-            command,
+        return run_client(
+            "docker",
+            self.command(*args),
+            code=code,
             input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
             timeout=timeout,
             env=os.environ | {"DOCKER_BUILDKIT": "0"},
-            check=False,
+            shown=args,
         )
-        result = Result(("docker", *command[3:]), done.returncode, done.stdout, done.stderr)
-        assert code is None or result.code == code, result
-        return result
 
     def terminal(self, *args: object) -> Terminal:
         terminal = Terminal(self.command(*args))

@@ -25,6 +25,16 @@ def unedited(_spec: dict[str, Any]) -> None:
     """For a bundle that is as `pyd-runtime spec` makes it."""
 
 
+def set_in(*path: str, **fields: Any) -> Edit:
+    def edit(spec: dict[str, Any]) -> None:
+        place = spec
+        for key in path:
+            place = place.setdefault(key, {})
+        place.update(fields)
+
+    return edit
+
+
 def bare(_root: Path) -> None:
     """For a root directory in which there is nothing but the payload."""
 

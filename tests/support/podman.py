@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.support.command import Result, Terminal, find_program
+from tests.support.command import Result, Terminal, find_program, run_client
 from tests.support.dockerd import RUNTIME, Daemon
 from tests.support.registry import skopeo
 
@@ -55,20 +54,15 @@ class Podman:
         self, *args: object, code: int | None = 0, input: str | None = None, timeout: float = 60
     ) -> Result:
         __tracebackhide__ = True
-        done = subprocess.run(
+        return run_client(
+            "podman",
             self.command(*args),
+            code=code,
             input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
             timeout=timeout,
             env=self.environment,
-            check=False,
+            shown=args,
         )
-        result = Result(("podman", *(str(arg) for arg in args)), done.returncode, done.stdout, done.stderr)
-        assert code is None or result.code == code, result
-        return result
 
     def run(self, *args: object, code: int = 0, input: str | None = None) -> Result:
         return self("run", *self.place, *args, code=code, input=input)
