@@ -1,4 +1,9 @@
-"""WWW-Authenticate headers (RFC 9110, section 11.6.1): `Bearer realm="https://..",service="..",scope=".."`."""
+"""WWW-Authenticate headers: `Bearer realm="https://..",service=".."` (RFC 7235, sections 2.1 and 4.1).
+
+One header may hold several challenges, and a comma separates challenges as well as parameters: what has a
+`=` after its first word belongs to the challenge before, what has none begins the next. Several headers are
+joined by commas, which RFC 7230 calls the same thing.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,17 @@ import re
 from dataclasses import dataclass, field
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a token of the grammar, not a secret
-_PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*(?:,|$)', re.ASCII)
-_SCHEME = re.compile(rf"\s*,*\s*({_TOKEN})(?:\s+|\s*$)", re.ASCII)
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?=\s|,|$)", re.ASCII)
+_PARAMETER = re.compile(rf"[\s,]*({_TOKEN})\s*=\s*(?:{_QUOTED}|({_TOKEN}))\s*(?=,|$)", re.ASCII | re.DOTALL)
+_TOKEN68 = re.compile(r"\s+[0-9A-Za-z._~+/-]+=*\s*(?=,|$)", re.ASCII)  # of Negotiate and NTLM
 _MAX = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
     scheme: str  # lower case
-    parameters: dict[str, str] = field(default_factory=dict)  # names in lower case
+    parameters: dict[str, str] = field(default_factory=dict)  # names in lower case; the first of each counts
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
@@ -25,7 +32,9 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
         parameters: dict[str, str] = {}
         while part := _PARAMETER.match(text, position):
             position = part.end()
-            value = part[3] if part[2] is None else re.sub(r"\\(.)", r"\1", part[2])
+            value = part[3] if part[2] is None else re.sub(r"\\(.)", r"\1", part[2], flags=re.DOTALL)
             parameters.setdefault(part[1].lower(), value)
+        if not parameters and (blob := _TOKEN68.match(text, position)):
+            position = blob.end()
         found.append(Challenge(match[1].lower(), parameters))
     return tuple(found)

@@ -26,6 +26,7 @@ from pyd.oci.document import MAX_MANIFEST
 from pyd.oci.reference import HUB, Reference
 from pyd.registry import credentials
 from pyd.registry.auth import Authorizer
+from pyd.registry.origin import origin
 from pyd.registry.settings import is_loopback
 from pyd.registry.transport import ATTEMPTS, Transport, is_temporary
 
@@ -226,11 +227,11 @@ class _Authorized:
         self._scope = scope
 
     def __enter__(self) -> httpx.Response:
-        sent = self._authorizer.header(self._scope)
+        sent = self._authorizer.header(self._scope, self._url)
         self._request = self._transport.follow(self._url, self._headers, sent)
         response = self._request.__enter__()
         # a 401 of the storage behind a redirect is no challenge of the registry
-        if response.status_code != 401 or response.url.host != self._url.host:
+        if response.status_code != 401 or origin(response.url) != origin(self._url):
             return response
         try:
             challenge = response.headers.get("WWW-Authenticate", "")

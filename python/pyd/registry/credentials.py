@@ -54,6 +54,12 @@ class Credentials:
         pair = f"{self.username}:{self.password}".encode()
         return "Basic " + base64.b64encode(pair).decode()
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear in a message, as it is and as it is sent."""
+        plain = tuple(filter(None, (self.password, self.identity_token, self.registry_token)))
+        return (*plain, self.basic.removeprefix("Basic ")) if plain else ()
+
 
 def find(host: str) -> Credentials | None:
     """For a registry by its host[:port] (Docker Hub: docker.io); None means anonymous.
