@@ -126,3 +126,64 @@ class Bars(Watcher):
 
         if self._out is not None:
             tqdm.write(line, file=self._out)
+
+
+class Meters:
+    """tqdm bars for transfers whose counters (`done`, `total`) are looked at ten times a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bars: dict[str, tuple[Any, Any]] = {}
+        self._done = threading.Event()
+        self._ticker: threading.Thread | None = None
+
+    def show(self, key: str, text: str, counter: Any) -> None:
+        """A bar for `key`; one that it has already starts anew."""
+        from tqdm import tqdm
+
+        self.drop(key)
+        with self._lock:
+            taken = {-bar.pos for bar, _ in self._bars.values()}
+            place = next(number for number in range(len(taken) + 1) if number not in taken)
+            bar = tqdm(
+                total=counter.total,
+                desc=text,
+                unit="B",
+                unit_scale=True,
+                position=place,
+                leave=False,
+                file=sys.stderr,
+                miniters=1,
+            )
+            self._bars[key] = bar, counter
+            if self._ticker is None:
+                self._ticker = threading.Thread(target=self._tick, daemon=True)
+                self._ticker.start()
+
+    def drop(self, key: str) -> None:
+        with self._lock:
+            bar, _ = self._bars.pop(key, (None, None))
+            if bar is not None:
+                bar.close()
+
+    def write(self, line: str) -> None:
+        """A line that stays, between the bars."""
+        from tqdm import tqdm
+
+        with self._lock:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        self._done.set()
+        if self._ticker is not None:
+            self._ticker.join()
+        for key in list(self._bars):
+            self.drop(key)
+
+    def _tick(self) -> None:
+        while not self._done.wait(0.1):
+            with self._lock:
+                for bar, counter in self._bars.values():
+                    bar.update(counter.done - bar.n)
+                    bar.refresh()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pyd.engine.archive import Loaded
     from pyd.engine.image_pull import Pulled, Watcher
+    from pyd.engine.image_push import Pushed, PushWatcher
     from pyd.engine.image_views import HistoryLine, Row
     from pyd.oci.digest import Digest
     from pyd.store import Store
@@ -45,6 +46,27 @@ class Images:
         from pyd.engine.image_pull import pull
 
         return pull(self._store, name, platform=platform or "", tls_verify=tls_verify, watcher=watcher)
+
+    def push(
+        self,
+        name: str,
+        *,
+        all_tags: bool = False,
+        platform: str | None = None,
+        tls_verify: bool = True,
+        watcher: PushWatcher | None = None,
+    ) -> Sequence[Pushed]:
+        """Push a tag, or all tags of a repository, to the registry in its name; one result for each tag."""
+        from pyd.engine.image_push import push
+
+        return push(
+            self._store,
+            name,
+            all_tags=all_tags,
+            platform=platform or "",
+            tls_verify=tls_verify,
+            watcher=watcher,
+        )
 
     def ensure(self, name: str, *, pull: str = "missing", platform: str | None = None) -> Image:
         """The image for a container, pulled when it is missing and `pull` (missing, always, never) allows

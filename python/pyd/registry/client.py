@@ -55,6 +55,22 @@ class Registry:
         self._base = httpx.URL(base) if base else self._locate()
         self._authorizer = Authorizer(transport, self._base, partial(credentials.find, host))
 
+    @property
+    def transport(self) -> Transport:
+        return self._transport
+
+    @property
+    def authorizer(self) -> Authorizer:
+        return self._authorizer
+
+    def url(self, path: str) -> httpx.URL:
+        """`path` begins with /v2/ and is percent-encoded."""
+        return self._url(path)
+
+    def diagnosis(self, response: httpx.Response) -> tuple[str, str]:
+        """(code, message) of the registry's error document, "" for what it does not say."""
+        return self._diagnosis(response)
+
     def manifest(self, reference: Reference) -> Served:
         """The manifest or index behind a tag or digest; a digest is verified."""
         wanted = reference.digest or reference.tag

@@ -2,7 +2,8 @@
 
 From `registry-mirrors` and `insecure-registries` (lists, the names of Docker's daemon.json) of the
 configuration file, then PYD_REGISTRY_MIRRORS and PYD_INSECURE_REGISTRIES (separated by commas or spaces),
-then options of the command. The file is $PYD_CONFIG, /etc/pyd/config.json for root,
+then options of the command. How blobs are sent: `push-chunk-size` (PYD_PUSH_CHUNK_SIZE) and
+`push-compression-level` (PYD_PUSH_COMPRESSION_LEVEL). The file is $PYD_CONFIG, /etc/pyd/config.json for root,
 $XDG_CONFIG_HOME/pyd/config.json for others.
 """
 
@@ -21,6 +22,8 @@ from pyd.errors import InvalidArgument, from_os_error
 class Settings:
     mirrors: tuple[str, ...] = ()  # base URLs, asked before Docker Hub, in this order
     insecure: tuple[str, ...] = ()  # host[:port] or CIDR
+    push_chunk_size: int = 0  # bytes of each request of an upload; 0 = a blob in one
+    push_compression_level: int = 6  # gzip, 1 to 9, of layers that are stored plain
 
     @classmethod
     def load(cls) -> Settings:
@@ -31,6 +34,8 @@ class Settings:
                 for text in _texts(document, "registry-mirrors") + _words("PYD_REGISTRY_MIRRORS")
             ),
             insecure=_texts(document, "insecure-registries") + _words("PYD_INSECURE_REGISTRIES"),
+            push_chunk_size=_number(document, "push-chunk-size", 0, 1 << 40),
+            push_compression_level=_number(document, "push-compression-level", 6, 9) or 6,
         )
 
     def is_insecure(self, host: str) -> bool:
@@ -96,6 +101,18 @@ def _texts(document: dict[str, object], key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise InvalidArgument(f"{key} in the configuration file must be a list of strings")
     return tuple(value)
+
+
+def _number(document: dict[str, object], key: str, default: int, most: int) -> int:
+    """Of the environment (PYD_PUSH_CHUNK_SIZE for push-chunk-size), else of the file."""
+    name = f"PYD_{key.upper().replace('-', '_')}"
+    value: object = document.get(key, default)
+    if name in os.environ:
+        key, text = name, os.environ[name]
+        value = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise InvalidArgument(f"{key} must be a whole number from 0 to {most}")
+    return value
 
 
 def _words(name: str) -> tuple[str, ...]:

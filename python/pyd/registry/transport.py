@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import httpcore
 import httpx
@@ -75,6 +75,21 @@ class Transport:
                     raise self.unreachable(url, error) from error
                 self.pause(attempt)
         raise AssertionError("unreachable")
+
+    @contextlib.contextmanager
+    def once(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], content: Iterable[bytes] | bytes | None
+    ) -> Iterator[httpx.Response]:
+        """One request, whose redirect is not followed; the body of the answer is not read yet. Raises
+        httpx.TransportError: retrying is the caller's.
+        """
+        response = self._send(method, url, dict(headers), None, content)
+        with self._tracked(response):
+            yield response
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
 
     @contextlib.contextmanager
     def follow(
@@ -189,13 +204,20 @@ class Transport:
             client.close()
 
     def _send(
-        self, method: str, url: httpx.URL, headers: dict[str, str], form: Mapping[str, str] | None
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: dict[str, str],
+        form: Mapping[str, str] | None,
+        content: Iterable[bytes] | bytes | None = None,
     ) -> httpx.Response:
         if self._stopped.is_set():
             raise Cancelled("cancelled")
         client = self._client(url)
         return client.send(
-            client.build_request(method, url, headers=headers, data=form), stream=True, auth=None
+            client.build_request(method, url, headers=headers, data=form, content=content),
+            stream=True,
+            auth=None,
         )
 
     @contextlib.contextmanager

@@ -103,5 +103,20 @@ _FIRST = (
     "CREATE INDEX addresses_container ON addresses(container)",
 )
 
-MIGRATIONS = (_FIRST,)
+_PUSHED = (
+    # What a plain layer became when it was pushed first: the second push is to send the same bytes
+    """CREATE TABLE compressed_layers (
+        diff_id TEXT PRIMARY KEY,
+        digest TEXT NOT NULL,
+        size INTEGER NOT NULL,          -- bytes, compressed
+        media_type TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # Lists of `manifest create` that were not pushed yet
+    """CREATE TABLE manifest_lists (
+        name TEXT PRIMARY KEY,          -- canonical reference
+        document TEXT NOT NULL          -- JSON: the entries with their manifests
+    ) STRICT""",
+)
+
+MIGRATIONS = (_FIRST, _PUSHED)
 VERSION = len(MIGRATIONS)

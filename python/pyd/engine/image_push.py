@@ -1,0 +1,229 @@
+"""`push`: an image from the store to its registry."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pyd.engine.outgoing import Outgoing, OutLayer, gone, outgoing, read_blob
+from pyd.errors import Cancelled, ImageNotFound, InvalidArgument
+from pyd.oci.descriptor import Descriptor
+from pyd.oci.document import MAX_MANIFEST
+from pyd.oci.reference import Reference
+from pyd.registry.push import EXISTS, PUSHED, Target
+from pyd.registry.settings import Settings
+from pyd.registry.upload import Sent
+from pyd.store import origins
+from pyd.store.compress import compressed
+from pyd.store.intake import fetching
+
+if TYPE_CHECKING:
+    from pyd.oci.digest import Digest
+    from pyd.registry.client import Served
+    from pyd.store import Store
+
+WORKERS = 5  # Docker's max-concurrent-uploads
+
+
+class PushWatcher:
+    """Who is told how a push gets on; does nothing. Methods with a layer are called from several threads."""
+
+    def begins(self, repository: str, layers: Sequence[OutLayer]) -> None: ...
+
+    def waits(self, layer: OutLayer) -> None: ...
+
+    def compresses(self, layer: OutLayer, sent: Sent) -> None:
+        """`sent.done` of `sent.total` bytes have been read; both may be read at any time."""
+
+    def pushes(self, layer: OutLayer, sent: Sent) -> None:
+        """`sent.done` of `sent.total` bytes have gone."""
+
+    def ends_layer(self, layer: OutLayer, outcome: str) -> None:
+        """`outcome`: EXISTS, PUSHED, or the repository that it was mounted from."""
+
+    def tagged(self, pushed: Pushed) -> None: ...
+
+    def ends(self) -> None:
+        """Called last, after success and failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    reference: Reference
+    digest: Digest  # what the tag points at now: an index or a manifest
+    size: int  # bytes of that
+    stripped: Digest | None  # the index that was not pushed, because not all of it is here
+
+
+def push(
+    store: Store,
+    name: str,
+    *,
+    all_tags: bool = False,
+    platform: str = "",
+    tls_verify: bool = True,
+    watcher: PushWatcher | None = None,
+) -> list[Pushed]:
+    """Push one tag, or all tags of a repository. What the registry has is not sent again."""
+    reference = Reference.parse(name)
+    if reference.digest:
+        raise InvalidArgument("cannot push a digest reference")
+    if all_tags and reference.tag:
+        raise InvalidArgument("tag can't be used with --all-tags/-a")
+    names = _tags(store, reference) if all_tags else [reference.with_default_tag()]
+    images = [(one, _image(store, one)) for one in names]
+    watcher = watcher or PushWatcher()
+    pushed = []
+    target = Target(names[0], tls_verify=tls_verify)
+    try:
+        # the collector waits: nothing that is being sent may go
+        with fetching(store):
+            for one, image_id in images:
+                out = outgoing(store, store.images.resolve(image_id), platform)
+                pushed.append(_push(store, target, one, out, watcher))
+                watcher.tagged(pushed[-1])
+    finally:
+        watcher.ends()
+        target.close()
+    return pushed
+
+
+def _image(store: Store, reference: Reference) -> Digest:
+    found = store.images.find(reference)
+    if found is None:
+        raise ImageNotFound(f"An image does not exist locally with the tag: {reference.familiar_repository}")
+    return found
+
+
+def _tags(store: Store, reference: Reference) -> list[Reference]:
+    names = (Reference.parse(name) for image in store.images.list() for name in image.references)
+    found = sorted(
+        (one for one in names if one.repository == reference.repository), key=lambda one: one.canonical
+    )
+    if not found:
+        raise ImageNotFound(f"An image does not exist locally with the tag: {reference.familiar_repository}")
+    return found
+
+
+def _push(store: Store, target: Target, reference: Reference, out: Outgoing, watcher: PushWatcher) -> Pushed:
+    manifests = [out.main, *out.others]
+    # top first, as Docker lists them; a layer may be in several places
+    layers = {layer.blob.digest: layer for one in manifests for layer in reversed(one.layers)}
+    watcher.begins(reference.repository, list(layers.values()))
+    sending = _Sending(store, target, watcher)
+    sent = sending.run(layers.values(), [one.manifest.config for one in manifests])
+    served = out.main.with_layers(sent)
+    assert reference.tag is not None
+    if out.index is None:
+        target.put_manifest(served, reference.tag)
+    else:
+        for one in manifests:
+            target.put_manifest(one.served, one.served.digest)
+        target.put_manifest(out.index, reference.tag)
+    tagged = out.index or served
+    _record(store, reference.at(tagged.digest), out, served, sent)
+    return Pushed(reference, tagged.digest, len(tagged.data), out.stripped)
+
+
+class _Sending:
+    """Blobs on their way, several at a time."""
+
+    def __init__(self, store: Store, target: Target, watcher: PushWatcher) -> None:
+        self._store = store
+        self._target = target
+        self._watcher = watcher
+        self._level = Settings.load().push_compression_level
+        self._stopped = threading.Event()
+
+    def run(self, layers: Iterable[OutLayer], configs: Sequence[Descriptor]) -> dict[Digest, Descriptor]:
+        """What was sent for each stored layer."""
+        pool = ThreadPoolExecutor(WORKERS, "push")
+        try:
+            wanted = list(layers)
+            for number, layer in enumerate(wanted):
+                if number >= WORKERS:
+                    self._watcher.waits(layer)
+            jobs = {layer.blob.digest: pool.submit(self._layer, layer) for layer in wanted}
+            small = [pool.submit(self._blob, config, Sent(config.size)) for config in configs]
+            everything: list[Future[Any]] = [*jobs.values(), *small]
+            for job in wait(everything, return_when=FIRST_EXCEPTION).done:
+                job.result()
+            done = {digest: job.result() for digest, job in jobs.items()}
+        except BaseException:
+            self._stopped.set()
+            self._target.stop()
+            # a thread that waits for a registry which does not read comes back after its time-out
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+        return done
+
+    def _layer(self, layer: OutLayer) -> Descriptor:
+        if self._stopped.is_set():
+            raise Cancelled("cancelled")
+        blob = layer.blob
+        if layer.compress:
+            sent = Sent(blob.size)
+            self._watcher.compresses(layer, sent)
+
+            def seen(count: int) -> None:
+                if self._stopped.is_set():
+                    raise Cancelled("cancelled")
+                sent.done += count
+
+            blob = compressed(self._store, blob, self._level, seen)
+        sent = Sent(blob.size)
+        self._watcher.pushes(layer, sent)
+        self._watcher.ends_layer(layer, self._blob(blob, sent))
+        return blob
+
+    def _blob(self, blob: Descriptor, sent: Sent) -> str:
+        if self._stopped.is_set():
+            raise Cancelled("cancelled")
+        store, target = self._store, self._target
+        sources = origins.repositories(store.db, blob.digest, target.reference.domain)
+        try:
+            if store.content.size(blob.digest) == blob.size:
+                return target.send(blob, partial(read_blob, store, blob), sent, sources)
+            # dropped to save space: the registry may have it even so
+            if target.has(blob):
+                return EXISTS
+            for path in sources:
+                if target.mount(blob, path):
+                    return path
+            raise gone(blob)
+        finally:
+            store.db.close()  # this thread's connection
+
+
+def _record(
+    store: Store, name: Reference, out: Outgoing, served: Served, sent: dict[Digest, Descriptor]
+) -> None:
+    """Keep the digest under which the repository has the image, and what was made to push it."""
+    from pyd.store.images import NewImage
+    from pyd.store.records import BlobRecord
+
+    if served is out.main.served:
+        store.images.tag(out.image.id, name.canonical)
+        return
+    made = [blob for blob in sent.values() if store.content.size(blob.digest) == blob.size]
+    store.images.add(
+        NewImage(
+            id=out.image.id,
+            manifest=store.content.put(served.data),
+            config=store.content.read(out.image.id, MAX_MANIFEST),
+            blobs=(
+                BlobRecord(served.digest, len(served.data), served.media_type),
+                *(BlobRecord(blob.digest, blob.size, blob.media_type) for blob in made),
+            ),
+            snapshots=tuple(store.snapshots.get(chain_id) for chain_id in reversed(out.image.layers)),
+            references=(name.canonical,),
+        )
+    )
+
+
+__all__ = ["EXISTS", "PUSHED", "OutLayer", "PushWatcher", "Pushed", "Sent", "push"]

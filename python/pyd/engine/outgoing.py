@@ -1,0 +1,153 @@
+"""What of an image leaves this store: its manifest, the index over it when all of that is here, its blobs.
+
+An image that came from a registry leaves as it came, bit for bit. One that was loaded, imported or committed
+with plain layers leaves with compressed ones, so it gets another manifest; its ID, the digest of its config,
+stays what it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyd.engine.image_pull import check_platform
+from pyd.errors import CorruptData, ImageNotFound, PydError
+from pyd.oci.descriptor import INDEXES, Descriptor
+from pyd.oci.digest import Digest
+from pyd.oci.document import MAX_MANIFEST, parse
+from pyd.oci.manifest import Index, Manifest, parse_manifest
+from pyd.oci.platform import Platform
+from pyd.oci.reference import Reference
+from pyd.registry.client import Served
+from pyd.store.compress import PLAIN
+
+if TYPE_CHECKING:
+    from pyd.store import Store
+    from pyd.store.images import Image
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class OutLayer:
+    blob: Descriptor  # as it is stored
+    diff_id: Digest | None  # what people see of it; None in manifests of other platforms
+    compress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutManifest:
+    served: Served
+    manifest: Manifest
+    layers: tuple[OutLayer, ...]  # bottom first
+
+    def with_layers(self, sent: Mapping[Digest, Descriptor]) -> Served:
+        """The manifest that names what was sent instead of what is stored."""
+        if not any(layer.compress for layer in self.layers):
+            return self.served
+        document = parse(self.served.data, "manifest")
+        for entry, layer in zip(document["layers"], self.layers, strict=True):
+            blob = sent[layer.blob.digest]
+            entry.update(mediaType=blob.media_type, digest=blob.digest, size=blob.size)
+        data = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+        return Served(data, self.served.media_type, Digest.of(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    image: Image
+    main: OutManifest
+    others: tuple[OutManifest, ...] = ()  # the rest of `index`
+    index: Served | None = None
+    stripped: Digest | None = None  # the index that stays here because not all of it is
+
+
+def outgoing(store: Store, image: Image, platform: str = "") -> Outgoing:
+    """`platform`: only the manifest of this one, and the image must be it."""
+    if platform:
+        actual = Platform.of(image.config.os, image.config.architecture, image.config.variant)
+        name = image.references[0] if image.references else image.id
+        check_platform(name, actual, Platform.parse(platform), True)
+    kinds = {blob.digest: blob.media_type for blob in store.images.blobs(image.id)}
+    data = store.content.read(image.manifest, MAX_MANIFEST)
+    served = Served(data, kinds.get(image.manifest, ""), image.manifest)
+    indexes = [
+        (Served(data, kind, Digest(digest)), index)
+        for digest, kind in kinds.items()
+        if kind in INDEXES
+        for data, index in _index(store, digest, kind)
+        if any(entry.digest == image.manifest for entry in index.manifests)
+    ]
+    known = {Reference.parse(name).digest for name in image.digests}
+    came = image.manifest in known or any(one.digest in known for one, _ in indexes)
+    main = _out(served, image.config.diff_ids, may_compress=not came)
+    if not indexes or platform or any(layer.compress for layer in main.layers):
+        return Outgoing(image, main)
+    one, index = indexes[-1]
+    others = _others(store, index, image.manifest)
+    if others is None:
+        return Outgoing(image, main, stripped=one.digest)
+    return Outgoing(image, main, others, one)
+
+
+def read_blob(store: Store, blob: Descriptor, offset: int) -> Iterator[bytes]:
+    """The bytes of a stored blob from `offset` on."""
+    try:
+        fd = os.open(store.content.path(blob.digest), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise gone(blob) from None
+    try:
+        while chunk := os.pread(fd, CHUNK, offset):
+            offset += len(chunk)
+            yield chunk
+    finally:
+        os.close(fd)
+
+
+def gone(blob: Descriptor) -> PydError:
+    return ImageNotFound(
+        f"blob {blob.digest} of the image is not here any more: only its unpacked files are",
+        "pull the image again, or load it again",
+    )
+
+
+def _index(store: Store, digest: str, kind: str) -> Iterator[tuple[bytes, Index]]:
+    data = store.content.read(digest, MAX_MANIFEST)
+    document = parse_manifest(data, kind)
+    if isinstance(document, Index):
+        yield data, document
+
+
+def _others(store: Store, index: Index, main: Digest) -> tuple[OutManifest, ...] | None:
+    """The other manifests of the index if they and their blobs are all here."""
+    found = []
+    for entry in index.manifests:
+        if entry.digest == main:
+            continue
+        if store.content.size(entry.digest) != entry.size or entry.size > MAX_MANIFEST:
+            return None
+        out = _out(
+            Served(store.content.read(entry.digest, MAX_MANIFEST), entry.media_type, entry.digest),
+            None,
+            may_compress=False,
+        )
+        if any(store.content.size(blob.digest) != blob.size for blob in out.manifest.blobs):
+            return None
+        found.append(out)
+    return tuple(found)
+
+
+def _out(served: Served, diff_ids: tuple[Digest, ...] | None, *, may_compress: bool) -> OutManifest:
+    manifest = parse_manifest(served.data, served.media_type)
+    if not isinstance(manifest, Manifest):
+        raise CorruptData(f"{served.digest} in the store is no manifest")
+    if diff_ids is not None and len(diff_ids) != len(manifest.layers):
+        raise CorruptData(f"the manifest has {len(manifest.layers)} layers, the image config {len(diff_ids)}")
+    layers = tuple(
+        OutLayer(blob, diff_id, may_compress and blob.media_type in PLAIN)
+        for blob, diff_id in zip(manifest.layers, diff_ids or (None,) * len(manifest.layers), strict=True)
+    )
+    return OutManifest(served, manifest, layers)

@@ -1,0 +1,148 @@
+"""push: to a real registry and back, digests equal bit for bit; what is there is not sent again."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Pyd
+from tests.support.registry import Registry, skopeo
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> dict[str, str]:
+    """An environment with a store of its own."""
+    return {"PYD_DATA_ROOT": str(tmp_path / "data"), "PYD_RUN_ROOT": str(tmp_path / "run")}
+
+
+def raw(reference: str) -> bytes:
+    return skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{reference}").encode()
+
+
+def digest(reference: str) -> str:
+    return skopeo("inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{reference}").strip()
+
+
+def renamed(pyd: Pyd, reference: str, name: str, store: dict[str, str]) -> str:
+    """Another name at the same registry."""
+    other = f"{reference.partition('/')[0]}/{name}"
+    pyd("tag", reference, other, env=store)
+    return other
+
+
+@pytest.mark.parametrize("kind", ["oci", "v2s2", "zstd"])
+def test_what_was_pulled_is_pushed_as_it_was(
+    registry: Registry, layouts: dict[str, Path], pyd: Pyd, store: dict[str, str], kind: str
+) -> None:
+    reference = registry.push(
+        layouts["busybox"],
+        f"push-{kind}",
+        v2s2=kind == "v2s2",
+        compression="zstd" if kind == "zstd" else "gzip",
+    )
+    pyd("pull", "-q", reference, env=store)
+    other = renamed(pyd, reference, f"pushed-{kind}:v1", store)
+    result = pyd("push", other, env=store)
+    assert raw(other) == raw(reference)
+    lines = result.lines
+    assert lines[0] == f"The push refers to repository [{other.rpartition(':')[0]}]"
+    diff_id = pyd("image", "inspect", reference, env=store).json()[0]["RootFS"]["Layers"][0][7:19]
+    assert f"{diff_id}: Preparing" in lines
+    assert f"{diff_id}: Mounted from push-{kind}" in lines
+    assert lines[-1] == f"v1: digest: {digest(reference)} size: {len(raw(reference))}"
+    again = pyd("push", other, env=store)
+    assert f"{diff_id}: Layer already exists" in again.lines
+    assert pyd("push", "-q", other, env=store).out == other
+    assert (
+        f"{other.rpartition(':')[0]}@{digest(reference)}"
+        in pyd("image", "inspect", "-f", "{{.RepoDigests}}", reference, env=store).out
+    )
+
+
+def test_to_another_registry_the_bytes_go(
+    registry: Registry, layouts: dict[str, Path], pyd: Pyd, store: dict[str, str], tmp_path: Path
+) -> None:
+    reference = registry.push(layouts["python"], "far")
+    pyd("pull", "-q", reference, env=store)
+    second = Registry(tmp_path / "second")
+    try:
+        name = f"{second.host}/a/b/far"
+        pyd("tag", reference, name, env=store)
+        out = pyd("push", name, env=store, timeout=120).stdout
+        assert "Using default tag: latest" in out and out.count(": Pushed\n") == 3
+        assert raw(name) == raw(reference)
+        # a world that knows nothing of it pulls it from there
+        fresh = {key: f"{value}-fresh" for key, value in store.items()}
+        assert digest(reference) in pyd("pull", name, env=fresh).stdout
+    finally:
+        second.stop()
+
+
+def test_plain_layers_are_compressed_once(
+    registry: Registry, rootfs: Path, pyd: Pyd, store: dict[str, str], tmp_path: Path
+) -> None:
+    archive = tmp_path / "root.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(rootfs, ".")
+    name, other = f"{registry.host}/imported:1", f"{registry.host}/imported-again:1"
+    image = pyd("import", archive, name, env=store).out
+    first = pyd("push", name, env=store).lines[-1]
+    manifest = json.loads(raw(name))
+    assert [layer["mediaType"] for layer in manifest["layers"]] == [
+        "application/vnd.oci.image.layer.v1.tar+gzip"
+    ]
+    assert manifest["config"]["digest"] == image
+    assert pyd("push", name, env=store).lines[-1] == first
+    # the same layer in another image: the blob that was made is used, and mounted
+    second = pyd("import", "-m", "again", archive, other, env=store).out
+    assert second != image
+    assert "Mounted from imported" in pyd("push", other, env=store).stdout
+    assert json.loads(raw(other))["layers"] == manifest["layers"]
+    fresh = {key: f"{value}-fresh" for key, value in store.items()}
+    pyd("pull", "-q", name, env=fresh)
+    assert pyd("images", "-q", "--no-trunc", env=fresh).out == image
+
+
+def test_all_tags(registry: Registry, layouts: dict[str, Path], pyd: Pyd, store: dict[str, str]) -> None:
+    reference = registry.push(layouts["busybox"], "tags")
+    pyd("pull", "-q", reference, env=store)
+    for tag in ("a", "b"):
+        renamed(pyd, reference, f"all-tags:{tag}", store)
+    lines = pyd("push", "-a", f"{registry.host}/all-tags", env=store).lines
+    assert [line.partition(":")[0] for line in lines if ": digest: " in line] == ["a", "b"]
+    tags = json.loads(skopeo("list-tags", "--tls-verify=false", f"docker://{registry.host}/all-tags"))
+    assert sorted(tags["Tags"]) == ["a", "b"]
+    assert "tag can't be used" in pyd("push", "-a", f"{registry.host}/all-tags:a", env=store, code=1).stderr
+
+
+def test_what_cannot_be_pushed(pyd: Pyd, store: dict[str, str], registry: Registry) -> None:
+    result = pyd("push", f"{registry.host}/nobody", env=store, code=1)
+    assert f"An image does not exist locally with the tag: {registry.host}/nobody" in result.stderr
+    assert (
+        "cannot push a digest reference"
+        in pyd("push", f"{registry.host}/a@sha256:{'0' * 64}", env=store, code=1).stderr
+    )
+    assert "signatures" in pyd("push", "--disable-content-trust=false", "x", env=store, code=125).stderr
+
+
+def test_a_dropped_blob(
+    registry: Registry, layouts: dict[str, Path], pyd: Pyd, store: dict[str, str], tmp_path: Path
+) -> None:
+    """Where the registry has the layer the push needs no bytes; elsewhere it says what is missing."""
+    reference = registry.push(layouts["busybox"], "dropped")
+    pyd("pull", "-q", reference, env=store)
+    layer = json.loads(raw(reference))["layers"][0]["digest"].removeprefix("sha256:")
+    os.unlink(Path(store["PYD_DATA_ROOT"]) / "content/sha256" / layer)
+    other = renamed(pyd, reference, "dropped-too", store)
+    assert "Mounted from dropped" in pyd("push", other, env=store).stdout
+    second = Registry(tmp_path / "second")
+    try:
+        pyd("tag", reference, f"{second.host}/dropped", env=store)
+        result = pyd("push", f"{second.host}/dropped", env=store, code=1)
+        assert f"sha256:{layer}" in result.stderr and "pull the image again" in result.stderr
+    finally:
+        second.stop()
