@@ -73,7 +73,7 @@ def docker_config() -> Mapping[str, Any]:
         return {}
     except OSError as error:
         raise errors.from_os_error(error, f"reading {path}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.InvalidArgument(
             f"{path} is not valid JSON: {error}", f"correct or remove {path}"
         ) from error

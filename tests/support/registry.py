@@ -15,12 +15,16 @@ log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {directory}}}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
+HTPASSWD = "auth: {{htpasswd: {{realm: test, path: {path}}}}}\n"
+TOKEN = (
+    "auth: {{token: {{realm: {realm}, service: {service}, issuer: {issuer}, rootcertbundle: {bundle}}}}}\n"
+)
 
 
 class Registry:
-    """Serves from `directory` until `stop`."""
+    """Serves from `directory` until `stop`. `auth`: HTPASSWD or TOKEN with their places filled in."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, auth: str = "") -> None:
         program = find_program("docker-registry", "registry")
         assert program is not None, "docker-registry is not installed (sh tests/setup.sh)"
         directory.mkdir(parents=True, exist_ok=True)
@@ -28,7 +32,7 @@ class Registry:
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         config = directory / "config.yml"
-        config.write_text(CONFIG.format(directory=directory / "storage", port=self.port))
+        config.write_text(CONFIG.format(directory=directory / "storage", port=self.port) + auth)
         self._log = (directory / "log").open("w")
         self._process = subprocess.Popen(
             [program, "serve", str(config)], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
@@ -39,7 +43,7 @@ class Registry:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("GET", "/v2/")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status in (200, 401)
         except OSError:
             return False
         finally:

@@ -95,6 +95,10 @@ def _of_command(command: Command, rest: list[str], current: str) -> list[str]:
 
 
 def _objects(kind: str) -> list[str]:
+    if kind == "registries":
+        from pyd.engine.login import servers
+
+        return servers()
     from pyd.engine.engine import Engine
 
     engine = Engine()

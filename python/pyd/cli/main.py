@@ -73,6 +73,8 @@ TOP: dict[str, str] = {
     "history": "images",
     "import": "images",
     "load": "images",
+    "login": "login",
+    "logout": "login",
     "pull": "images",
     "push": "push",
     "rmi": "images",

@@ -1,42 +1,28 @@
-"""Who the user is at a registry: Docker's config.json with its helpers, or Podman's auth.json. Only ever
-read.
-
-Protocol of the helpers: github.com/docker/docker-credential-helpers; `get` with the server on stdin, JSON on
-stdout.
+"""Who the user is at a registry: Docker's config.json and its helpers; read only, Podman's auth.json and
+$DOCKER_AUTH_CONFIG.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyd.config import docker_config
+from pyd.config import docker_config, docker_config_path
 from pyd.errors import InvalidArgument, Unavailable
 
+if TYPE_CHECKING:
+    from pyd.registry.helper import Found, Helper
+
+HUB = "docker.io"
 HUB_KEY = "https://index.docker.io/v1/"
-_HELPER_SECONDS = 30
-_NOT_FOUND = "credentials not found in native keychain"
-# a helper needs its home and its agents, not the rest of our environment
-_HELPER_ENV = (
-    *(
-        "PATH",
-        "HOME",
-        "USER",
-        "LANG",
-        "DISPLAY",
-        "DBUS_SESSION_BUS_ADDRESS",
-        "XDG_RUNTIME_DIR",
-        "XDG_CONFIG_HOME",
-    ),
-    *("GNUPGHOME", "GPG_TTY", "PASSWORD_STORE_DIR", "AWS_PROFILE", "AWS_REGION", "AWS_CONFIG_FILE"),
-    *("AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS"),
-)
+_HUB_NAMES = (HUB, "index.docker.io", "registry-1.docker.io")
+_TOKEN_USER = "<token>"  # noqa: S105 - a helper's word for: the secret is an identity token
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,77 +37,166 @@ class Credentials:
     @property
     def basic(self) -> str:
         """Value of an Authorization header."""
-        pair = f"{self.username}:{self.password}".encode()
-        return "Basic " + base64.b64encode(pair).decode()
+        return "Basic " + _pair(self)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in a message, as it is and as it is sent."""
         plain = tuple(filter(None, (self.password, self.identity_token, self.registry_token)))
-        return (*plain, self.basic.removeprefix("Basic ")) if plain else ()
+        return (*plain, _pair(self)) if plain else ()
 
 
 def find(host: str) -> Credentials | None:
     """For a registry by its host[:port] (Docker Hub: docker.io); None means anonymous.
 
-    A helper for this registry beats the general one, and that beats what is written in the file.
+    $DOCKER_AUTH_CONFIG beats all. A helper for this registry beats the general one, and that beats what is
+    written in config.json and in Podman's auth.json.
     """
+    keys = names(host)
+    given = _given()
+    if given and (found := _written(given, keys, "DOCKER_AUTH_CONFIG")):
+        return found
     config = docker_config()
-    keys = _keys(host)
-    helpers = config.get("credHelpers")
-    if isinstance(helpers, dict):
-        for key in keys:
-            if isinstance(helpers.get(key), str):
-                return _ask(helpers[key], keys[0])
-    store = config.get("credsStore")
-    if isinstance(store, str) and store:
-        found = _ask(store, keys[0])
-        if found:
-            return found
-    return _written(config, keys) or _written(_podman(), keys)
+    helper = _helper(config, keys)
+    if helper:
+        kept = helper.get(keys[0])
+        if kept:
+            return _of_helper(kept)
+    return _written(config, keys, "config.json") or _written(_podman(), keys, "auth.json")
 
 
-def _keys(host: str) -> tuple[str, ...]:
-    """The names under which clients have stored it."""
-    if host in ("docker.io", "index.docker.io", "registry-1.docker.io"):
-        return (HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io")
+def save(host: str, credentials: Credentials) -> str:
+    """Keep them where config.json says; the path of config.json when they are readable in it, else "".
+
+    Raises Unavailable when the helper fails, InvalidArgument when config.json is damaged: it is left alone.
+    """
+    from pyd.registry import json_file
+
+    path, keys = docker_config_path(), names(host)
+    helper = _helper(json_file.read(path), keys)
+    if helper:
+        secret = credentials.identity_token or credentials.password
+        user = _TOKEN_USER if credentials.identity_token else credentials.username
+        helper.store(keys[0], user, secret)
+
+    def edit(config: dict[str, Any]) -> None:
+        auths = config.setdefault("auths", {})
+        if not isinstance(auths, dict):
+            raise InvalidArgument(f"auths in {path} must be a JSON object", f"correct or remove {path}")
+        entry = auths.get(keys[0])
+        # what others keep there (an e-mail address) stays
+        kept = entry.items() if isinstance(entry, dict) else ()
+        entry = {name: value for name, value in kept if name not in _OURS}
+        if not helper:
+            entry["auth"] = _pair(credentials)
+            if credentials.identity_token:
+                entry["identitytoken"] = credentials.identity_token
+        auths[keys[0]] = entry
+
+    json_file.change(path, edit)
+    return "" if helper else path
+
+
+def forget(host: str) -> None:
+    """Erase what is kept under any of the registry's names. Raises Unavailable when the helper fails: what is
+    written in config.json is erased even so.
+    """
+    from pyd.registry import json_file
+
+    path, keys = docker_config_path(), names(host)
+    config = json_file.read(path)
+
+    def edit(config: dict[str, Any]) -> None:
+        auths = config.get("auths")
+        if isinstance(auths, dict):
+            for key in keys:
+                auths.pop(key, None)
+
+    if config:
+        json_file.change(path, edit)
+    helper = _helper(config, keys)
+    if helper:
+        helper.erase(keys[0])
+        for key in keys[1:3]:  # older clients stored it there; that most helpers have nothing is no failure
+            with contextlib.suppress(Unavailable):
+                helper.erase(key)
+
+
+def names(host: str) -> tuple[str, ...]:
+    """The names under which clients have stored it; ours, which is Docker's, is the first."""
+    if host in _HUB_NAMES:
+        return (HUB_KEY, *_HUB_NAMES)
     return (
         host,
         f"https://{host}",
-        f"https://{host}/",
         f"http://{host}",
+        f"https://{host}/",
+        f"http://{host}/",
         f"https://{host}/v1/",
         f"https://{host}/v2/",
     )
 
 
-def _written(config: Mapping[str, Any], keys: tuple[str, ...]) -> Credentials | None:
+_OURS = ("auth", "username", "password", "identitytoken", "registrytoken")
+
+
+def _pair(credentials: Credentials) -> str:
+    return base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+
+
+def _helper(config: Mapping[str, Any], keys: tuple[str, ...]) -> Helper | None:
+    """The one of this registry, else the general one. An empty name means the file."""
+    helpers, name = config.get("credHelpers"), config.get("credsStore")
+    if isinstance(helpers, dict):
+        name = next((helpers[key] for key in keys if isinstance(helpers.get(key), str)), name)
+    if not isinstance(name, str) or not name:
+        return None
+    from pyd.registry.helper import Helper
+
+    return Helper(name)
+
+
+def _of_helper(found: Found) -> Credentials | None:
+    if found.username == _TOKEN_USER:
+        return Credentials(identity_token=found.secret)
+    return Credentials(found.username, found.secret) if found.username else None
+
+
+def _written(config: Mapping[str, Any], keys: tuple[str, ...], where: str) -> Credentials | None:
     auths = config.get("auths")
     if not isinstance(auths, dict):
         return None
     for key in keys:
         entry = auths.get(key)
-        if isinstance(entry, dict) and (found := _entry(entry, key)):
+        if isinstance(entry, dict) and (found := _entry(entry, key, where)):
             return found
     return None
 
 
-def _entry(entry: Mapping[str, Any], key: str) -> Credentials | None:
+def _entry(entry: Mapping[str, Any], key: str, where: str) -> Credentials | None:
     username, password = str(entry.get("username") or ""), str(entry.get("password") or "")
     if entry.get("auth"):
         try:
             pair = base64.b64decode(str(entry["auth"]), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise InvalidArgument(f"the credentials for {key} in config.json are not valid base64") from None
-        username, colon, password = pair.rstrip("\0").partition(":")
+        except (binascii.Error, ValueError):
+            raise InvalidArgument(f"the credentials for {key} in {where} are not valid base64") from None
+        username, colon, password = pair.partition(":")
+        password = password.strip("\0")
         if not colon:
-            raise InvalidArgument(
-                f"the credentials for {key} in config.json are not of the form user:password"
-            )
+            raise InvalidArgument(f"the credentials for {key} in {where} are not of the form user:password")
     identity, registry = str(entry.get("identitytoken") or ""), str(entry.get("registrytoken") or "")
     if not (username or identity or registry):
         return None
     return Credentials(username, password, identity, registry)
+
+
+def _given() -> Mapping[str, Any]:
+    """$DOCKER_AUTH_CONFIG holds the text of a config.json; Docker too goes on without it when it is none."""
+    try:
+        document = json.loads(os.environ.get("DOCKER_AUTH_CONFIG") or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _podman() -> Mapping[str, Any]:
@@ -130,45 +205,6 @@ def _podman() -> Mapping[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}  # a fallback that is missing or broken is no reason to stop
     return document if isinstance(document, dict) else {}
-
-
-def _ask(helper: str, server: str) -> Credentials | None:
-    program = f"docker-credential-{helper}"
-    if "/" in helper or not helper:
-        raise InvalidArgument(f"invalid credential helper {helper!r} in config.json")
-    env = {name: os.environ[name] for name in _HELPER_ENV if name in os.environ}
-    try:
-        done = subprocess.run(
-            [program, "get"],
-            input=server,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=_HELPER_SECONDS,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise Unavailable(
-            f"{program}: executable file not found in $PATH",
-            "install it, or correct credsStore in config.json",
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"{program} did not answer within {_HELPER_SECONDS} seconds") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable(f"{program}: {error}") from None
-    if done.returncode != 0:
-        said = (done.stdout.strip() or done.stderr.strip())[:200]
-        if _NOT_FOUND in said:
-            return None
-        raise Unavailable(f"{program} failed: {said or f'exit status {done.returncode}'}")
-    try:
-        answer = json.loads(done.stdout)
-        username, secret = str(answer["Username"]), str(answer["Secret"])
-    except (ValueError, KeyError, TypeError):
-        raise Unavailable(f"{program} did not answer with Username and Secret") from None
-    if username == "<token>":
-        return Credentials(identity_token=secret)
-    return Credentials(username, secret) if username else None

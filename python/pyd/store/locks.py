@@ -16,11 +16,11 @@ def exclusive(path: str, *, remove: bool = False) -> Iterator[None]:
     fd = acquire(path)
     try:
         yield
+    finally:
         if remove:
             # still locked: whoever waits on this file sees in acquire() that it is no longer the one at the
             # path
             os.unlink(path)
-    finally:
         os.close(fd)
 
 
