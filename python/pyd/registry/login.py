@@ -21,7 +21,7 @@ def verify(host: str, credentials: Credentials, *, tls_verify: bool = True) -> s
     """
     transport = Transport(Settings.load(), tls_verify=tls_verify)
     try:
-        url = Registry(transport, host)._url("/v2/")
+        url = Registry(transport, host).url("/v2/")
         authorizer = Authorizer(transport, url, lambda: credentials)
         status, challenge = _ask(transport, url, None)
         if status == 401 and challenge:
