@@ -42,6 +42,7 @@ _CONTAINER = {
     "wait": "containers",
 }
 _IMAGE = {
+    "copy": "copy",
     "history": "images",
     "import": "images",
     "inspect": "images",

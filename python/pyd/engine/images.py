@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from pyd.engine.archive import Loaded
+    from pyd.engine.image_copy import Copied, CopyWatcher
     from pyd.engine.image_pull import Pulled, Watcher
     from pyd.engine.image_push import Pushed, PushWatcher
     from pyd.engine.image_views import HistoryLine, Row
@@ -65,6 +66,34 @@ class Images:
             all_tags=all_tags,
             platform=platform or "",
             tls_verify=tls_verify,
+            watcher=watcher,
+        )
+
+    def copy(
+        self,
+        source: str,
+        destination: str,
+        *,
+        platform: str | None = None,
+        everything: bool = False,
+        source_tls_verify: bool = True,
+        destination_tls_verify: bool = True,
+        watcher: CopyWatcher | None = None,
+    ) -> Copied:
+        """Copy an image bit for bit between registries, layouts, archives and this store (engine/transports).
+
+        `everything`: all platforms of an index, not only `platform` (default: this host's).
+        """
+        from pyd.engine.image_copy import copy
+
+        return copy(
+            self._store,
+            source,
+            destination,
+            platform=platform or "",
+            everything=everything,
+            source_tls_verify=source_tls_verify,
+            destination_tls_verify=destination_tls_verify,
             watcher=watcher,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from pyd.errors import RegistryError
+from pyd.errors import RegistryError, Unauthorized
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.reference import Reference
@@ -16,7 +16,8 @@ from pyd.registry.transport import Transport
 from pyd.registry.upload import Read, Sent, Upload
 from pyd.registry.writer import Body, Writer
 
-EXISTS, PUSHED = "exists", "pushed"
+# not names that a repository may have
+EXISTS, PUSHED = "=exists", "=pushed"
 """What became of a blob; where it was mounted, the repository that it came from."""
 
 _MOST_MOUNTS = 3  # repositories that are tried before the bytes are sent
@@ -116,8 +117,8 @@ class Target:
         scope = f"{self._scope} repository:{path}:pull"
         try:
             answer = self.writer.exchange("POST", url, scope=scope)
-        except httpx.TransportError:
-            return False, None
+        except (httpx.TransportError, Unauthorized):
+            return False, None  # no right to read there, perhaps
         if answer.status == 201:
             return True, None
         # a registry that refuses the other repository is no reason to fail: the bytes are here
