@@ -91,7 +91,8 @@ COMMANDS = {
         completes="images",
         epilog=(
             "SRC and DST: NAME[:TAG], oci:DIR[:NAME], oci-archive:FILE[:NAME], "
-            "docker-archive:FILE[:NAME:TAG] or store:NAME.\npyd image copy --all docker.io/library/debian:12 registry.example.com/debian:12"
+            "docker-archive:FILE[:NAME:TAG] or store:NAME.\n"
+            "pyd image copy --all docker.io/library/debian:12 registry.example.com/debian:12"
         ),
     )
 }
