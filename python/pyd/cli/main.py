@@ -57,6 +57,7 @@ _IMAGE = {
     "tag": "images",
 }
 _VOLUME = dict.fromkeys(("create", "inspect", "ls", "list", "prune", "rm", "remove"), "volumes")
+_REGISTRY = dict.fromkeys(("certificate", "gc", "htpasswd", "ls", "rm", "serve"), "registry")
 _SYSTEM = dict.fromkeys(("info", "doctor"), "system")
 
 # group -> (help, subcommand -> module)
@@ -64,6 +65,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "container": ("Manage containers", _CONTAINER),
     "image": ("Manage images", _IMAGE),
     "volume": ("Manage volumes", _VOLUME),
+    "registry": ("Serve a registry and look after it", _REGISTRY),
     "system": ("Manage pyd", _SYSTEM),
 }
 # top-level command -> module
