@@ -67,10 +67,6 @@ class Registry:
         """`path` begins with /v2/ and is percent-encoded."""
         return self._url(path)
 
-    def diagnosis(self, response: httpx.Response) -> tuple[str, str]:
-        """(code, message) of the registry's error document, "" for what it does not say."""
-        return self._diagnosis(response)
-
     def manifest(self, reference: Reference) -> Served:
         """The manifest or index behind a tag or digest; a digest is verified."""
         wanted = reference.digest or reference.tag

@@ -7,6 +7,7 @@ addresses (`origin.check_redirect`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,8 +146,7 @@ class Writer:
 
     def refused(self, answer: Answer, doing: str = "") -> NoReturn:
         """Raise what an unwelcome answer means, in Docker's words."""
-        response = httpx.Response(answer.status, content=answer.data)
-        code, message = self.registry.diagnosis(response)
+        code, message = diagnosis(answer.data)
         status, host = answer.status, self.registry.host
         if status == 401:
             raise Unauthorized(
@@ -201,3 +201,19 @@ class Writer:
             check_redirect(url, target)
             url = target
         raise RegistryError(f"{url.host} redirects more than {_HOPS} times")
+
+
+def diagnosis(data: bytes) -> tuple[str, str]:
+    """(code, message) of an error document (distribution spec, "Error codes"), "" for what is not said."""
+    try:
+        first = json.loads(data)["errors"][0]
+        code, message = first.get("code"), first.get("message")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return "", ""
+    return _clean(code), _clean(message)
+
+
+def _clean(text: object) -> str:
+    """Without what could steer a terminal."""
+    known = text if isinstance(text, str) else ""
+    return "".join(letter if letter.isprintable() else "?" for letter in known[:300])
