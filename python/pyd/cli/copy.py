@@ -34,8 +34,7 @@ def _copy(args: Args) -> int:
 
 
 def _watcher(quiet: bool) -> CopyWatcher:
-    from pyd.engine.image_copy import CopyWatcher, Descriptor, Sent
-    from pyd.registry.push import EXISTS, PUSHED
+    from pyd.engine.image_copy import EXISTS, PUSHED, CopyWatcher, Descriptor, Sent
 
     if quiet:
         return CopyWatcher()

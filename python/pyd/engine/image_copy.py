@@ -13,6 +13,7 @@ from pyd.engine.transports import Sink, Source
 from pyd.errors import Cancelled, InvalidArgument, RegistryError
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.manifest import Index, Manifest, parse_manifest
+from pyd.registry.push import EXISTS, PUSHED
 from pyd.registry.upload import Sent
 
 if TYPE_CHECKING:
@@ -134,4 +135,4 @@ def _send(source: Source, sink: Sink, documents: Sequence[Manifest | Index], wat
     pool.shutdown()
 
 
-__all__ = ["Copied", "CopyWatcher", "Descriptor", "Sent", "copy"]
+__all__ = ["EXISTS", "PUSHED", "Copied", "CopyWatcher", "Descriptor", "Sent", "copy"]
