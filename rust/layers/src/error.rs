@@ -3,7 +3,7 @@ use nix::errno::Errno;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The bytes are not what they claim to be: hostile or damaged. Fetching them again may help, keeping them not.
     #[error("{0}")]
@@ -20,6 +20,9 @@ pub enum Error {
         path: String,
         errno: Errno,
     },
+    /// More than this host has room for, or its owner allows.
+    #[error("{0}")]
+    TooLarge(String),
     #[error("cancelled")]
     Cancelled,
     #[error("{0}")]

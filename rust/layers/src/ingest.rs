@@ -1,24 +1,26 @@
-//! From the registry's bytes to a verified blob and its files, in one pass that can be resumed.
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+//! From the registry's bytes to a verified blob and its files, in one pass that can be resumed. Whoever has bytes puts
+//! them into the `Partial`, in any order of its pieces; one thread follows what has come without a gap.
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use pyd_sys::inode::start_writeback;
-
+use crate::allowance::Allowance;
 use crate::compression::Compression;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::extract::Unsettled;
+use crate::partial::{Closed, Partial, Span};
 use crate::pipeline::{Extracted, Pipeline};
 use crate::progress::Progress;
-use crate::remove;
+use crate::receive::{End, receive};
 
-/// Writeback of the blob is started this often, so that the fsync at the end finds little to do.
-const WRITEBACK: u64 = 8 << 20;
+/// The first bytes are passed on together: they say what the compression is.
+const HEAD: u64 = 512;
 
 /// What is to come.
 pub struct Expected {
@@ -27,6 +29,7 @@ pub struct Expected {
     pub digest: Digest,
     pub size: u64,
     pub diff_id: Option<Digest>,
+    pub allowance: Arc<Allowance>,
 }
 
 /// A layer whose bytes are what they were promised to be.
@@ -63,197 +66,234 @@ impl UnpackedLayer {
     }
 }
 
+/// All methods may be called by several threads at once. After an error nothing more can be put in.
 pub struct LayerIngest {
-    partial: PathBuf,
-    file: File,
+    partial: Arc<Partial>,
     expected: Expected,
     progress: Arc<Progress>,
-    hasher: Hasher,
-    pipeline: Option<Pipeline>,
-    received: u64,
     offset: u64,
-    flushed: u64,
+    /// None when its end is known.
+    follower: Mutex<Option<JoinHandle<Result<Found>>>>,
+    failure: OnceLock<Error>,
+}
+
+/// What the follower has seen when everything had come.
+struct Found {
+    digest: Digest,
+    extracted: Result<Option<Extracted>>,
 }
 
 impl LayerIngest {
-    /// Replays what `partial` holds. `dest`: an empty directory, or None for a blob that is only stored.
+    /// Goes on with what `partial` holds. `dest`: an empty directory, or None for a blob that is only stored.
     pub fn open(
         partial: &Path,
         dest: Option<&Path>,
         expected: Expected,
         progress: Arc<Progress>,
     ) -> Result<Self> {
-        let name = partial.as_os_str().as_bytes();
-        let failed = |op| move |error: std::io::Error| Error::io(op, name, &error);
         let compression = match dest {
             Some(_) => Compression::from_media_type(&expected.media_type)?,
             None => None,
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(partial)
-            .map_err(failed("open"))?;
-        let start = |progress: &Arc<Progress>| {
-            dest.map(|dest| Pipeline::start(dest, compression, Arc::clone(progress)))
-                .transpose()
-        };
+        let partial = Arc::new(Partial::open(partial, expected.size)?);
         progress.set_total(expected.size);
-        let mut ingest = Self {
-            partial: partial.to_path_buf(),
-            file,
-            hasher: Hasher::default(),
-            pipeline: start(&progress)?,
-            progress,
+        progress.set_done(partial.received());
+        let pipeline = dest
+            .map(|dest| {
+                let allowance = Arc::clone(&expected.allowance);
+                Pipeline::start(dest, compression, Arc::clone(&progress), allowance)
+            })
+            .transpose()?;
+        let offset = partial.prefix();
+        let (source, watched) = (Arc::clone(&partial), Arc::clone(&progress));
+        let follower = std::thread::Builder::new()
+            .name("pyd-follow".into())
+            .spawn(move || {
+                let found = follow(&source, pipeline, &watched);
+                source.close();
+                found
+            })
+            .map_err(|error| Error::io("clone", b"a thread for hashing", &error))?;
+        Ok(Self {
+            partial,
             expected,
-            received: 0,
-            offset: 0,
-            flushed: 0,
-        };
-        match ingest.replay() {
-            Ok(()) => {}
-            // A partial that is no beginning of a layer: begin again without it.
-            Err(error) if error.condemns_bytes() => {
-                ingest.stop();
-                if let Some(dest) = dest {
-                    empty_directory(dest)?;
-                }
-                ingest.file.set_len(0).map_err(failed("truncate"))?;
-                ingest.file.rewind().map_err(failed("seek"))?;
-                ingest.hasher = Hasher::default();
-                ingest.received = 0;
-                ingest.progress.set_done(0);
-                ingest.pipeline = start(&ingest.progress)?;
-            }
-            Err(error) => return Err(error),
-        }
-        ingest.offset = ingest.received;
-        ingest.flushed = ingest.received;
-        Ok(ingest)
+            progress,
+            offset,
+            follower: Mutex::new(Some(follower)),
+            failure: OnceLock::new(),
+        })
     }
 
-    /// Bytes that were replayed: the transfer goes on from here.
+    /// Bytes that were there without a gap when it was opened.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    pub fn write(&mut self, data: &[u8]) -> Result<()> {
-        let result = self.take_in(data);
-        result.map_err(|error| self.fail(error))
+    /// See `Partial::claim`.
+    pub fn claim(&self, whole: bool) -> Result<Option<Span>> {
+        self.partial.claim(whole).map_err(|error| self.fail(error))
     }
 
-    /// Everything came: verify. The partial is then a blob, on disk.
-    pub fn finish(mut self) -> Result<UnpackedLayer> {
-        let result = self.verify();
-        result.map_err(|error| self.fail(error))
+    pub fn release(&self, span: Span) {
+        self.partial.release(span);
+    }
+
+    /// How long the pass waited for bytes so far.
+    pub fn starved(&self) -> Duration {
+        self.partial.starved()
+    }
+
+    /// Bytes that belong at `offset`, or after those that are there.
+    pub fn write(&self, data: &[u8], offset: Option<u64>) -> Result<()> {
+        self.progress.check().map_err(|error| self.fail(error))?;
+        let offset = offset.unwrap_or_else(|| self.partial.prefix());
+        if offset + data.len() as u64 > self.expected.size {
+            return Err(self.fail(Error::Mismatch(format!(
+                "layer {} is longer than its {} bytes",
+                self.expected.digest, self.expected.size
+            ))));
+        }
+        match self.partial.store(offset, data) {
+            Ok(Ok(())) => {
+                self.progress.add(data.len() as u64);
+                Ok(())
+            }
+            Ok(Err(Closed)) => Err(self.why_closed()),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Bytes `span` from a connection: how many came, and why no more did.
+    pub fn receive(&self, socket: &OwnedFd, span: Span, patience: Duration) -> Result<(u64, End)> {
+        if span.start > span.end || span.end > self.partial.size() {
+            return Err(Error::Invalid("a blob has no such bytes".into()));
+        }
+        let length = span.end - span.start;
+        match receive(
+            &self.partial,
+            socket,
+            span.start,
+            length,
+            patience,
+            &self.progress,
+        ) {
+            Ok((_, End::Closed)) => Err(self.why_closed()),
+            Ok(received) => Ok(received),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Everything came: verify. The partial is then a blob; with `sync` it is on disk.
+    pub fn finish(&self, sync: bool) -> Result<UnpackedLayer> {
+        self.verify(sync).map_err(|error| self.fail(error))
     }
 
     /// Stop and keep the partial.
-    pub fn abort(mut self) {
-        self.stop();
+    pub fn abort(&self) {
+        self.partial.close();
+        // Whatever it found, nobody asks any more.
+        drop(self.join());
     }
 
-    fn take_in(&mut self, data: &[u8]) -> Result<()> {
-        self.progress.check()?;
-        if self.received + data.len() as u64 > self.expected.size {
-            return Err(Error::Mismatch(format!(
-                "layer {} is longer than its {} bytes",
+    fn verify(&self, sync: bool) -> Result<UnpackedLayer> {
+        let received = self.partial.received();
+        if received < self.expected.size {
+            if self.partial.closed() {
+                return Err(self.why_closed());
+            }
+            return Err(Error::Cut(format!(
+                "layer {} ended after {received} of {} bytes",
                 self.expected.digest, self.expected.size
             )));
         }
-        self.file
-            .write_all(data)
-            .map_err(|error| Error::io("write", self.partial.as_os_str().as_bytes(), &error))?;
-        self.digest(data)?;
-        if self.received - self.flushed >= WRITEBACK {
-            start_writeback(
-                self.file.as_fd(),
-                self.flushed,
-                self.received - self.flushed,
-            );
-            self.flushed = self.received;
+        self.partial.cut_ledger()?;
+        if sync {
+            // While the threads finish their part.
+            self.partial.sync()?;
         }
-        Ok(())
-    }
-
-    /// Hash and unpack bytes that are in the partial. Unpacking first: it goes on in its threads meanwhile.
-    fn digest(&mut self, data: &[u8]) -> Result<()> {
-        if let Some(pipeline) = &mut self.pipeline {
-            pipeline.push(data)?;
-        }
-        self.hasher.update(data);
-        self.received += data.len() as u64;
-        self.progress.add(data.len() as u64);
-        Ok(())
-    }
-
-    fn replay(&mut self) -> Result<()> {
-        let name = self.partial.as_os_str().as_bytes().to_vec();
-        let failed = |op| {
-            let name = &name;
-            move |error: std::io::Error| Error::io(op, name, &error)
+        let Some(found) = self.join() else {
+            return Err(self.why_closed());
         };
-        let length = self.file.metadata().map_err(failed("stat"))?.len();
-        if length > self.expected.size {
-            self.file.set_len(0).map_err(failed("truncate"))?;
-            return Ok(());
-        }
-        let mut buffer = vec![0; 256 << 10];
-        while self.received < length {
-            self.progress.check()?;
-            let read = self.file.read(&mut buffer).map_err(failed("read"))?;
-            if read == 0 {
-                break;
-            }
-            self.digest(&buffer[..read])?;
-        }
-        self.file
-            .seek(SeekFrom::Start(self.received))
-            .map_err(failed("seek"))
-            .map(drop)
-    }
-
-    fn verify(&mut self) -> Result<UnpackedLayer> {
-        self.progress.check()?;
-        if self.received < self.expected.size {
-            return Err(Error::Cut(format!(
-                "layer {} ended after {} of {} bytes",
-                self.expected.digest, self.received, self.expected.size
-            )));
-        }
-        let digest = std::mem::take(&mut self.hasher).finish();
+        let Found { digest, extracted } = found?;
         if digest != self.expected.digest {
             return Err(Error::Mismatch(format!(
                 "layer {}: the bytes that came have the digest {digest}",
                 self.expected.digest
             )));
         }
-        // While the other threads finish their part.
-        self.file
-            .sync_data()
-            .map_err(|error| Error::io("fsync", self.partial.as_os_str().as_bytes(), &error))?;
-        let extracted = self.pipeline.take().map(Pipeline::finish).transpose()?;
+        let extracted = extracted?;
         check_diff_id(&digest, extracted.as_ref(), self.expected.diff_id)?;
-        Ok(UnpackedLayer::new(digest, self.received, extracted))
+        Ok(UnpackedLayer::new(digest, received, extracted))
     }
 
-    fn stop(&mut self) {
-        self.pipeline = None;
+    fn join(&self) -> Option<Result<Found>> {
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = follower.take()?.join();
+        Some(ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
-    /// Stop after an error. Bytes that can never do are not kept for a resume.
-    fn fail(&mut self, error: Error) -> Error {
-        self.stop();
-        if error.condemns_bytes() {
-            // If this fails the next attempt meets the same bytes and comes here again.
-            let _ = std::fs::remove_file(&self.partial);
+    /// Why the follower takes no more.
+    fn why_closed(&self) -> Error {
+        match self.join() {
+            Some(Err(error)) => self.fail(error),
+            // Its error came out of the pipeline, after the last byte.
+            Some(Ok(Found {
+                extracted: Err(error),
+                ..
+            })) => self.fail(error),
+            Some(Ok(_)) | None => self.failure.get().cloned().unwrap_or(Error::Cancelled),
+        }
+    }
+
+    /// Stop after an error, of which the first is told to all. Bytes that can never do are not kept for a resume.
+    fn fail(&self, error: Error) -> Error {
+        let first = self.failure.set(error.clone()).is_ok();
+        self.abort();
+        if first && error.condemns_bytes() {
+            self.partial.discard();
         }
         error
     }
+}
+
+impl Drop for LayerIngest {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// Reads what has come in order: hash it, and let the pipeline unpack it.
+fn follow(partial: &Partial, mut pipeline: Option<Pipeline>, progress: &Progress) -> Result<Found> {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; if pipeline.is_some() { 0 } else { 256 << 10 }];
+    let mut position = 0;
+    while position < partial.size() {
+        let least = if position == 0 { HEAD } else { 1 };
+        let Some(end) = partial.wait(position, least, || progress.check())? else {
+            return Err(Error::Cancelled);
+        };
+        while position < end {
+            progress.check()?;
+            if partial.closed() {
+                return Err(Error::Cancelled);
+            }
+            let mut take = |buffer: &mut [u8]| {
+                let left = usize::try_from(end - position).unwrap_or(usize::MAX);
+                let length = buffer.len().min(left);
+                partial.read(position, &mut buffer[..length])?;
+                hasher.update(&buffer[..length]);
+                Ok(length)
+            };
+            position += match &mut pipeline {
+                Some(pipeline) => pipeline.feed(take)?,
+                None => take(&mut buffer)?,
+            } as u64;
+        }
+    }
+    Ok(Found {
+        extracted: pipeline.map(Pipeline::finish).transpose(),
+        digest: hasher.finish(),
+    })
 }
 
 /// Unpack a blob of the store into the empty directory `dest`.
@@ -263,6 +303,7 @@ pub fn unpack_blob(
     media_type: &str,
     diff_id: Option<Digest>,
     progress: &Arc<Progress>,
+    allowance: Arc<Allowance>,
 ) -> Result<UnpackedLayer> {
     let name = blob.as_os_str().as_bytes();
     let failed = |op| move |error: std::io::Error| Error::io(op, name, &error);
@@ -270,18 +311,19 @@ pub fn unpack_blob(
     let mut file = File::open(blob).map_err(failed("open"))?;
     let size = file.metadata().map_err(failed("stat"))?.len();
     progress.set_total(size);
-    let mut pipeline = Pipeline::start(dest, compression, Arc::clone(progress))?;
+    let mut pipeline = Pipeline::start(dest, compression, Arc::clone(progress), allowance)?;
     let mut hasher = Hasher::default();
     let mut received = 0;
-    let mut buffer = vec![0; 256 << 10];
     loop {
         progress.check()?;
-        let read = file.read(&mut buffer).map_err(failed("read"))?;
+        let read = pipeline.feed(|buffer| {
+            let length = file.read(buffer).map_err(failed("read"))?;
+            hasher.update(&buffer[..length]);
+            Ok(length)
+        })?;
         if read == 0 {
             break;
         }
-        pipeline.push(&buffer[..read])?;
-        hasher.update(&buffer[..read]);
         received += read as u64;
         progress.add(read as u64);
     }
@@ -305,13 +347,4 @@ fn check_diff_id(
         }
         _ => Ok(()),
     }
-}
-
-fn empty_directory(directory: &Path) -> Result<()> {
-    let failed =
-        |error: std::io::Error| Error::io("readdir", directory.as_os_str().as_bytes(), &error);
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        remove::remove_tree(&entry.map_err(failed)?.path(), &Progress::default())?;
-    }
-    Ok(())
 }

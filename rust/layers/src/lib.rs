@@ -1,8 +1,10 @@
 //! Bytes <-> directories: layers of container images, unpacked in one pass and verified, without ever leaving the
-//! directory they are for. The files are named for the way of a byte: `ingest` takes it from the registry, `pipeline`
-//! carries it through `compression`, `source` and `tar` to `extract`; `settle` then joins layers.
+//! directory they are for. The files are named for the way of a byte: `receive` takes it from the registry, `partial`
+//! keeps it, `ingest` follows what has come, `pipeline` carries it through `compression`, `source` and `tar` to
+//! `extract`; `settle` then joins layers.
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod compression;
 mod digest;
 mod error;
@@ -12,9 +14,11 @@ mod listing;
 mod metadata;
 mod name;
 mod overlay;
+mod partial;
 mod pipe;
 mod pipeline;
 mod progress;
+mod receive;
 mod remove;
 mod rights;
 mod settle;
@@ -23,11 +27,14 @@ pub mod tar;
 mod tree;
 mod usage;
 
+pub use allowance::Allowance;
 pub use digest::{Digest, Hasher, hash_file};
 pub use error::{Error, Result};
 pub use extract::Unsettled;
 pub use ingest::{Expected, LayerIngest, UnpackedLayer, unpack_blob};
+pub use partial::{PIECE, Span};
 pub use progress::Progress;
+pub use receive::End;
 pub use remove::remove_tree;
 pub use settle::settle_layer;
 pub use usage::{Usage, tree_usage};

@@ -7,11 +7,12 @@ use std::thread::JoinHandle;
 
 use pyd_sys::landlock;
 
+use crate::allowance::Allowance;
 use crate::compression::{Compression, decompress};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::extract::{Extractor, Unsettled};
-use crate::pipe::{Chunk, ChunkReceiver, ChunkSender, Hangup, pipe};
+use crate::pipe::{ChunkReceiver, ChunkSender, pipe};
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::tar::Reader;
@@ -31,7 +32,6 @@ pub struct Extracted {
 
 /// Dropping it lets the threads end early and waits for them: nobody then writes into `dest` any more.
 pub struct Pipeline {
-    chunk: Option<Chunk>,
     /// None once all bytes are in.
     sender: Option<ChunkSender>,
     /// None after the first error, and at the end.
@@ -49,6 +49,7 @@ impl Pipeline {
         dest: &Path,
         compression: Option<Compression>,
         progress: Arc<Progress>,
+        allowance: Arc<Allowance>,
     ) -> Result<Self> {
         let (sender, stored) = pipe(STORED_CHUNK, CHUNKS);
         let (plain_in, plain_out) = pipe(PLAIN_CHUNK, CHUNKS);
@@ -57,13 +58,12 @@ impl Pipeline {
         let no_thread =
             |error: std::io::Error| Error::io("clone", b"a thread for unpacking", &error);
         let extract = thread("pyd-extract")
-            .spawn(move || extract(dest, plain_out, progress))
+            .spawn(move || extract(dest, plain_out, progress, allowance))
             .map_err(no_thread)?;
         let decompress = thread("pyd-inflate")
             .spawn(move || decompress(compression, &stored, plain_in))
             .map_err(no_thread)?;
         Ok(Self {
-            chunk: None,
             sender: Some(sender),
             threads: Some(Threads {
                 decompress,
@@ -72,34 +72,25 @@ impl Pipeline {
         })
     }
 
-    /// Takes bytes in; waits while the threads are behind.
-    pub fn push(&mut self, data: &[u8]) -> Result<()> {
-        self.feed(data).map_err(|_| self.why_hung_up())
+    /// Gives `fill` an empty buffer and takes in what it puts at its beginning; waits while the threads are behind.
+    pub fn feed(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<usize> {
+        let Some(mut chunk) = self.sender.as_mut().and_then(|sender| sender.empty().ok()) else {
+            return Err(self.why_hung_up());
+        };
+        chunk.length = fill(&mut chunk.buffer)?;
+        let length = chunk.length;
+        if length > 0 {
+            let sent = self.sender.as_ref().map(|sender| sender.send(chunk));
+            if !matches!(sent, Some(Ok(()))) {
+                return Err(self.why_hung_up());
+            }
+        }
+        Ok(length)
     }
 
     /// All bytes are in: let the threads finish.
     pub fn finish(mut self) -> Result<Extracted> {
-        if let (Some(last), Some(sender)) = (self.chunk.take(), self.sender.take()) {
-            // The threads say why, should they be gone.
-            let _ = sender.send(last);
-        }
         self.join().unwrap_or(Err(Error::Cancelled))
-    }
-
-    fn feed(&mut self, mut data: &[u8]) -> std::result::Result<(), Hangup> {
-        let sender = self.sender.as_mut().ok_or(Hangup)?;
-        while !data.is_empty() {
-            let chunk = match &mut self.chunk {
-                Some(chunk) => chunk,
-                None => self.chunk.insert(sender.empty()?),
-            };
-            let taken = chunk.extend(data);
-            data = &data[taken..];
-            if let Some(full) = self.chunk.take_if(|chunk| chunk.room() == 0) {
-                sender.send(full)?;
-            }
-        }
-        Ok(())
     }
 
     fn why_hung_up(&mut self) -> Error {
@@ -110,7 +101,6 @@ impl Pipeline {
     }
 
     fn join(&mut self) -> Option<Result<Extracted>> {
-        self.chunk = None;
         self.sender = None;
         self.threads.take().map(Threads::join)
     }
@@ -118,7 +108,6 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        self.chunk = None;
         self.sender = None;
         if let Some(threads) = self.threads.take() {
             let _ = threads.decompress.join();
@@ -140,12 +129,17 @@ impl Threads {
     }
 }
 
-fn extract(dest: PathBuf, input: ChunkReceiver, progress: Arc<Progress>) -> Result<Extracted> {
+fn extract(
+    dest: PathBuf,
+    input: ChunkReceiver,
+    progress: Arc<Progress>,
+    allowance: Arc<Allowance>,
+) -> Result<Extracted> {
     let mut hasher = Hasher::default();
     let mut extractor = Extractor::new(&dest)?;
     // A second wall around what hostile names could do. Where the kernel has none the first one stands alone.
     let _ = landlock::write_only_beneath(std::os::fd::AsFd::as_fd(extractor.tree().root()));
-    let mut reader = Reader::new(Source::new(input, &mut hasher, progress));
+    let mut reader = Reader::new(Source::new(input, &mut hasher, progress, allowance));
     while let Some(entry) = reader.next_entry()? {
         extractor.apply(&entry, &mut reader)?;
     }

@@ -2,6 +2,7 @@
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
+use crate::allowance::Allowance;
 use crate::digest::Hasher;
 use crate::pipe::{Chunk, ChunkReceiver};
 use crate::progress::Progress;
@@ -12,16 +13,23 @@ pub struct Source<'a> {
     used: usize,
     hasher: &'a mut Hasher,
     progress: Arc<Progress>,
+    allowance: Arc<Allowance>,
 }
 
 impl<'a> Source<'a> {
-    pub fn new(input: ChunkReceiver, hasher: &'a mut Hasher, progress: Arc<Progress>) -> Self {
+    pub fn new(
+        input: ChunkReceiver,
+        hasher: &'a mut Hasher,
+        progress: Arc<Progress>,
+        allowance: Arc<Allowance>,
+    ) -> Self {
         Self {
             input,
             chunk: None,
             used: 0,
             hasher,
             progress,
+            allowance,
         }
     }
 }
@@ -36,6 +44,9 @@ impl BufRead for Source<'_> {
             self.used = 0;
             self.chunk = self.input.next();
             if let Some(chunk) = &self.chunk {
+                self.allowance
+                    .take(chunk.length as u64)
+                    .map_err(io::Error::other)?;
                 self.hasher.update(chunk.filled());
             }
         }

@@ -156,8 +156,15 @@ fn damaged_archives() {
         let blob = scratch.file("blob", &layer);
         let dest = scratch.dir("dest");
         let begun = Instant::now();
-        let result = unpack_blob(&blob, &dest, "", None, &Arc::<Progress>::default())
-            .and_then(|layer| settle_layer(&layer.unsettled, &dest, std::slice::from_ref(&below)));
+        let result = unpack_blob(
+            &blob,
+            &dest,
+            "",
+            None,
+            &Arc::<Progress>::default(),
+            Arc::default(),
+        )
+        .and_then(|layer| settle_layer(&layer.unsettled, &dest, std::slice::from_ref(&below)));
         assert!(
             begun.elapsed() < Duration::from_secs(10),
             "round {round} took {:?}",

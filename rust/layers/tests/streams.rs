@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{Scratch, archive, digest, dir, file, gzip};
-use pyd_layers::{Error, Expected, LayerIngest, Progress, unpack_blob};
+use pyd_layers::{Allowance, Error, Expected, LayerIngest, PIECE, Progress, unpack_blob};
 
 fn layer() -> Vec<u8> {
     let noise: Vec<u8> = (0..2_000_000_u32)
@@ -26,6 +26,7 @@ fn expected(blob: &[u8], media_type: &str) -> Expected {
         digest: digest(blob),
         size: blob.len() as u64,
         diff_id: Some(digest(&layer())),
+        allowance: Arc::default(),
     }
 }
 
@@ -65,7 +66,7 @@ fn every_form_gives_the_same_files() {
     for (index, (media_type, blob)) in forms().into_iter().enumerate() {
         for piece in [1 << 20, 999] {
             let scratch = Scratch::new();
-            let mut ingest = ingest(&scratch, expected(&blob, media_type)).unwrap();
+            let ingest = ingest(&scratch, expected(&blob, media_type)).unwrap();
             for data in blob.chunks(piece) {
                 ingest.write(data).unwrap();
             }
@@ -110,11 +111,11 @@ fn a_media_type_that_lies_is_refused() {
     assert!(matches!(error, Error::Unsupported(_)), "{error}");
 }
 
-fn feed(mut ingest: LayerIngest, blob: &[u8]) -> Result<(), Error> {
+fn feed(ingest: LayerIngest, blob: &[u8]) -> Result<(), Error> {
     for data in blob.chunks(65536) {
-        ingest.write(data)?;
+        ingest.write(data, None)?;
     }
-    ingest.finish().map(drop)
+    ingest.finish(true).map(drop)
 }
 
 #[test]
@@ -172,9 +173,9 @@ fn more_bytes_than_promised_are_refused_at_once() {
     let (media_type, blob) = forms().swap_remove(1);
     let mut expected = expected(&blob, media_type);
     expected.size = 1000;
-    let mut ingest = ingest(&scratch, expected).unwrap();
-    ingest.write(&blob[..1000]).unwrap();
-    let error = ingest.write(&blob[1000..1001]).unwrap_err();
+    let ingest = ingest(&scratch, expected).unwrap();
+    ingest.write(&blob[..1000], None).unwrap();
+    let error = ingest.write(&blob[1000..1001], None).unwrap_err();
     assert!(matches!(error, Error::Mismatch(_)), "{error}");
     assert!(!scratch.path("partial").exists());
 }
@@ -199,6 +200,89 @@ fn a_cut_transfer_goes_on_where_it_ended() {
         assert_eq!(again.offset(), half as u64);
         feed(again, &blob[half..]).unwrap();
         assert_eq!(fs::read(scratch.path("dest/last")).unwrap(), b"end");
+    }
+}
+
+#[test]
+fn pieces_may_come_in_any_order() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    let content: Vec<u8> = (0..2 * PIECE / 8 + 1000)
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    let blob = archive(&[file("big", &content)]);
+    let mut expected = expected(&blob, PLAIN);
+    expected.diff_id = Some(digest(&blob));
+    let scratch = Scratch::new();
+    let ingest = ingest(&scratch, expected).unwrap();
+    let spans: Vec<_> = std::iter::from_fn(|| ingest.claim(false).unwrap()).collect();
+    assert_eq!(spans.len(), 3);
+    for &span in spans.iter().rev() {
+        let data = &blob[span.start as usize..span.end as usize];
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let there = OwnedFd::from(there);
+        std::thread::scope(|scope| {
+            scope.spawn(move || std::io::Write::write_all(&mut here, data).unwrap());
+            let received = ingest
+                .receive(&there, span, std::time::Duration::from_secs(60))
+                .unwrap();
+            assert_eq!(received, (span.end - span.start, pyd_layers::End::Whole));
+        });
+    }
+    assert!(ingest.starved() > std::time::Duration::ZERO);
+    ingest.finish(false).unwrap();
+    assert_eq!(fs::read(scratch.path("partial")).unwrap(), blob);
+    assert_eq!(fs::read(scratch.path("dest/big")).unwrap(), content);
+}
+
+#[test]
+fn a_connection_that_ends_or_stalls_says_so() {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    let scratch = Scratch::new();
+    let (media_type, blob) = forms().swap_remove(1);
+    let ingest = ingest(&scratch, expected(&blob, media_type)).unwrap();
+    let patience = std::time::Duration::from_millis(150);
+    let (mut here, there) = UnixStream::pair().unwrap();
+    let there = std::os::fd::OwnedFd::from(there);
+    here.write_all(&blob[..1000]).unwrap();
+    let span = ingest.claim(true).unwrap().unwrap();
+    assert_eq!(
+        ingest.receive(&there, span, patience).unwrap(),
+        (1000, pyd_layers::End::Stalled)
+    );
+    here.write_all(&blob[1000..1500]).unwrap();
+    drop(here);
+    let rest = pyd_layers::Span {
+        start: 1000,
+        ..span
+    };
+    assert_eq!(
+        ingest.receive(&there, rest, patience).unwrap(),
+        (500, pyd_layers::End::Eof)
+    );
+    ingest.release(span);
+    assert_eq!(ingest.claim(true).unwrap().unwrap().start, 1500);
+}
+
+#[test]
+fn a_bomb_ends_at_the_allowance_of_all_layers() {
+    let (media_type, blob) = forms().swap_remove(1);
+    let allowance = Arc::new(Allowance::new(layer().len() as u64 + 1_000_000));
+    for is_allowed in [true, false] {
+        let scratch = Scratch::new();
+        let mut expected = expected(&blob, media_type);
+        expected.allowance = Arc::clone(&allowance);
+        let result = feed(ingest(&scratch, expected).unwrap(), &blob);
+        match result {
+            Ok(()) => assert!(is_allowed),
+            Err(Error::TooLarge(message)) => assert!(!is_allowed && message.contains("more than")),
+            Err(error) => panic!("{error}"),
+        }
+        // What was fetched is right: with a larger allowance it need not be fetched again.
+        assert!(scratch.path("partial").exists());
     }
 }
 
@@ -241,21 +325,21 @@ fn cancelling_stops_and_keeps_the_partial() {
     let progress = Arc::new(Progress::default());
     let dest = scratch.dir("dest");
     let expected = expected(&blob, media_type);
-    let mut ingest = LayerIngest::open(
+    let ingest = LayerIngest::open(
         &scratch.path("partial"),
         Some(&dest),
         expected,
         Arc::clone(&progress),
     )
     .unwrap();
-    ingest.write(&blob[..100_000]).unwrap();
+    ingest.write(&blob[..100_000], None).unwrap();
     assert_eq!(
         (progress.done(), progress.total()),
         (100_000, blob.len() as u64)
     );
     progress.cancel();
     assert!(matches!(
-        ingest.write(&blob[100_000..]),
+        ingest.write(&blob[100_000..], None),
         Err(Error::Cancelled)
     ));
     assert_eq!(
@@ -263,7 +347,14 @@ fn cancelling_stops_and_keeps_the_partial() {
         100_000
     );
     let blob = scratch.file("blob", &blob);
-    let result = unpack_blob(&blob, &scratch.dir("dest2"), "", None, &progress);
+    let result = unpack_blob(
+        &blob,
+        &scratch.dir("dest2"),
+        "",
+        None,
+        &progress,
+        Arc::default(),
+    );
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
 }
 

@@ -78,13 +78,19 @@ impl Error {
     }
 }
 
+const ROOM: &str =
+    "free some space or, if you trust the image, raise max-unpacked-size in the configuration file";
+
 fn from_layers(py: Python<'_>, error: pyd_layers::Error) -> PyErr {
-    use pyd_layers::Error::{Cancelled, Corrupt, Cut, Invalid, Kernel, Mismatch, Unsupported};
+    use pyd_layers::Error::{
+        Cancelled, Corrupt, Cut, Invalid, Kernel, Mismatch, TooLarge, Unsupported,
+    };
     let message = error.to_string();
     match error {
         Corrupt(_) => classes::CorruptData::new_err(message),
         Mismatch(_) => classes::RegistryError::new_err(message),
         Cut(_) => classes::Unavailable::new_err(message),
+        TooLarge(_) => classes::CorruptData::new_err((message, ROOM)),
         Cancelled => classes::Cancelled::new_err(message),
         Unsupported(_) => classes::NotSupported::new_err(message),
         Invalid(_) => classes::InvalidArgument::new_err(message),

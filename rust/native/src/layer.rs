@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::error::Error;
 use crate::job;
-use crate::progress::{Progress, or_new};
+use crate::progress::{Allowance, Progress, allowed, or_new};
 
 #[pyclass(frozen, module = "pyd._native")]
 pub struct UnpackedLayer(pub Arc<pyd_layers::UnpackedLayer>);
@@ -57,7 +57,7 @@ pub fn parsed(digest: Option<&str>) -> Result<Option<pyd_layers::Digest>, Error>
 }
 
 #[pyfunction]
-#[pyo3(signature = (blob, dest, *, media_type = "", diff_id = None, progress = None))]
+#[pyo3(signature = (blob, dest, *, media_type = "", diff_id = None, progress = None, allowance = None))]
 pub fn unpack_blob(
     py: Python<'_>,
     blob: PathBuf,
@@ -65,12 +65,14 @@ pub fn unpack_blob(
     media_type: &str,
     diff_id: Option<&str>,
     progress: Option<&Bound<'_, Progress>>,
+    allowance: Option<&Bound<'_, Allowance>>,
 ) -> PyResult<UnpackedLayer> {
     let diff_id = parsed(diff_id).map_err(|error| error.into_py(py))?;
     let progress = or_new(progress);
+    let allowance = allowed(allowance);
     let layer = job::long(py, &progress, || {
         Ok(pyd_layers::unpack_blob(
-            &blob, &dest, media_type, diff_id, &progress,
+            &blob, &dest, media_type, diff_id, &progress, allowance,
         )?)
     })?;
     Ok(UnpackedLayer(Arc::new(layer)))

@@ -26,5 +26,5 @@ mod native {
     #[pymodule_export]
     use crate::layer::{UnpackedLayer, settle_layer, unpack_blob};
     #[pymodule_export]
-    use crate::progress::Progress;
+    use crate::progress::{Allowance, Progress};
 }

@@ -1,4 +1,4 @@
-//! `Progress`: atomics that Python polls.
+//! `Progress` and `Allowance`: atomics that several jobs and Python share.
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -37,4 +37,25 @@ impl Progress {
 /// The caller's progress, or one that nobody looks at.
 pub fn or_new(progress: Option<&Bound<'_, Progress>>) -> Arc<pyd_layers::Progress> {
     progress.map_or_else(Arc::default, |progress| Arc::clone(&progress.get().0))
+}
+
+#[pyclass(frozen, module = "pyd._native")]
+pub struct Allowance(Arc<pyd_layers::Allowance>);
+
+#[pymethods]
+impl Allowance {
+    #[new]
+    fn new(total: u64) -> Self {
+        Self(Arc::new(pyd_layers::Allowance::new(total)))
+    }
+
+    #[getter]
+    fn used(&self) -> u64 {
+        self.0.used()
+    }
+}
+
+/// The caller's allowance, or one without a limit.
+pub fn allowed(allowance: Option<&Bound<'_, Allowance>>) -> Arc<pyd_layers::Allowance> {
+    allowance.map_or_else(Arc::default, |allowance| Arc::clone(&allowance.get().0))
 }

@@ -2,6 +2,7 @@ pub mod accept;
 pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod duplicate;
 pub mod fdpass;
 pub mod foreground;
 pub mod heap;

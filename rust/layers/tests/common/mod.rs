@@ -53,6 +53,7 @@ impl Scratch {
             "",
             None,
             &Arc::<Progress>::default(),
+            Arc::default(),
         )
     }
 }

@@ -1,0 +1,77 @@
+//! Bytes from a connection into a partial, without a detour through Python.
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::Result;
+use crate::partial::{Closed, Partial};
+use crate::progress::Progress;
+
+const BUFFER: usize = 256 << 10;
+/// How late a reader that has failed, or a cancel, is noticed while nothing comes.
+const LOOK: u16 = 100; // milliseconds
+
+/// Why no more is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All that was to come.
+    Whole,
+    /// The other side has closed.
+    Eof,
+    /// Nothing came for too long.
+    Stalled,
+    Failed(Errno),
+    /// The partial takes no more.
+    Closed,
+}
+
+/// Reads up to `length` bytes, which belong at `offset`, from a stream socket (blocking or not). Returns how many came.
+pub fn receive(
+    partial: &Partial,
+    socket: &OwnedFd,
+    mut offset: u64,
+    length: u64,
+    patience: Duration,
+    progress: &Progress,
+) -> Result<(u64, End)> {
+    let mut buffer = vec![0; BUFFER];
+    let (start, end) = (offset, offset + length);
+    let mut last = Instant::now();
+    while offset < end {
+        progress.check()?;
+        let wanted = usize::try_from(end - offset).map_or(BUFFER, |left| left.min(BUFFER));
+        match wait(socket) {
+            Ok(true) => {}
+            Ok(false) if partial.closed() => return Ok((offset - start, End::Closed)),
+            Ok(false) if last.elapsed() > patience => return Ok((offset - start, End::Stalled)),
+            Ok(false) => continue,
+            Err(errno) => return Ok((offset - start, End::Failed(errno))),
+        }
+        match nix::unistd::read(socket, &mut buffer[..wanted]) {
+            Ok(0) => return Ok((offset - start, End::Eof)),
+            Ok(read) => {
+                if let Err(Closed) = partial.store(offset, &buffer[..read])? {
+                    return Ok((offset - start, End::Closed));
+                }
+                offset += read as u64;
+                progress.add(read as u64);
+                last = Instant::now();
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => return Ok((offset - start, End::Failed(errno))),
+        }
+    }
+    Ok((offset - start, End::Whole))
+}
+
+/// Whether there is something to read.
+fn wait(socket: &OwnedFd) -> nix::Result<bool> {
+    let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut polled, PollTimeout::from(LOOK)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
