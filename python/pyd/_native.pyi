@@ -13,6 +13,7 @@ import os
 from typing import Any, TypeAlias, final
 
 __all__ = [
+    "Allowance",
     "LayerIngest",
     "Progress",
     "UnpackedLayer",
@@ -53,6 +54,14 @@ class Progress:
         """The job raises Cancelled at its next chunk; its files in `dest` are for the caller to remove."""
 
 @final
+class Allowance:
+    """How many bytes of uncompressed tar the jobs that share it may take in, together."""
+
+    def __new__(cls, total: int) -> Allowance: ...
+    @property
+    def used(self) -> int: ...
+
+@final
 class UnpackedLayer:
     """A verified layer. `parents`-dependent work is left in it for `settle_layer`."""
 
@@ -82,16 +91,18 @@ class UnpackedLayer:
 
 @final
 class LayerIngest:
-    """One pass over one blob: bytes -> partial file and sha256 -> inflate -> sha256 -> files in `dest`.
+    """One pass over one blob: bytes -> partial file -> sha256 -> inflate -> sha256 -> files in `dest`.
 
-    `partial`: file that receives the bytes; when it exists its content is replayed first (see `offset`).
-    The caller holds the lock on it. `dest`: empty directory for the files, or None to store the blob
-    only. `media_type`: the descriptor's; its compression must agree with the first bytes; "" decides by
-    the bytes alone. `digest`, `size`: the descriptor's; `size` is enforced while streaming. `diff_id`:
-    from the image config, or None to accept any.
+    `partial`: file that receives the bytes; what an earlier one left in it is used. The caller holds the lock
+    on it. `dest`: empty directory for the files, or None to store the blob only. `media_type`: the
+    descriptor's; its compression must agree with the first bytes; "" decides by the bytes alone. `digest`,
+    `size`: the descriptor's; no byte more is taken. `diff_id`: from the image config, or None to accept any.
+    `allowance`: bounds what it unpacks to (CorruptData).
 
-    After an error nothing more can be written. The partial is kept when the transfer was cut, cancelled
-    or the disk was full, and removed when its bytes are wrong. `dest` is left for the caller to remove.
+    Several threads may put bytes in, each what it has claimed; threads of the ingest follow as far as there
+    is no gap. After an error nothing more can be put in, and every call raises it. The partial is kept when
+    the transfer was cut, cancelled or the disk was full, and removed when its bytes are wrong. `dest` is left
+    for the caller to remove.
     """
 
     def __new__(
@@ -104,16 +115,35 @@ class LayerIngest:
         size: int,
         diff_id: str | None = None,
         progress: Progress | None = None,
+        allowance: Allowance | None = None,
     ) -> LayerIngest: ...
     @property
     def offset(self) -> int:
-        """Bytes of an existing partial that were replayed: ask the registry for the rest from here."""
-    def write(self, data: bytes, /) -> None:
-        """Blocks while the pipeline is full (about 4 MiB)."""
-    def finish(self) -> UnpackedLayer:
-        """Check size, digest and diffID, fsync the partial, wait for the files. The caller renames the
-        partial into the content store. Files of `dest` are not fsynced: call `syncfs` once before they
-        are recorded.
+        """Bytes of an existing partial that were there without a gap at the beginning."""
+    @property
+    def starved(self) -> float:
+        """Seconds that the pass had to wait for bytes so far."""
+    @property
+    def failed(self) -> bool:
+        """Whether an error has ended it; False after `finish` and `abort`."""
+    def claim(self, *, whole: bool = True) -> tuple[int, int] | None:
+        """The first bytes (start, end) that are missing and that nobody has claimed: the rest of a piece of
+        32 MiB, or with `whole` all up to the next that is claimed or there. None: nothing is left to fetch.
+        """
+    def release(self, start: int, end: int) -> None:
+        """Give up a claim; what did not come can be claimed again."""
+    def write(self, data: bytes, /, offset: int | None = None) -> None:
+        """Bytes that belong at `offset`, or behind those that are there. A piece gets them in order."""
+    def receive(self, socket: int, start: int, end: int, *, patience: float) -> tuple[int, str, int]:
+        """Read the bytes `start` to `end` from the descriptor of a connected stream socket.
+
+        (how many came, why no more did, errno): "whole", "eof", "stalled" when nothing came for `patience`
+        seconds, or "failed". The descriptor must be the caller's until it returns.
+        """
+    def finish(self, *, sync: bool = True) -> UnpackedLayer:
+        """Check size, digest and diffID, and wait for the files. The caller renames the partial into the
+        content store; it is on disk with `sync`. Files of `dest` are not fsynced: call `syncfs` once before
+        they are recorded.
         """
     def abort(self) -> None:
         """Stop; the partial is kept for a later resume. Does nothing after `finish`."""
@@ -125,6 +155,7 @@ def unpack_blob(
     media_type: str = "",
     diff_id: str | None = None,
     progress: Progress | None = None,
+    allowance: Allowance | None = None,
 ) -> UnpackedLayer:
     """Unpack a blob that is already in the store into the empty directory `dest`. `digest` of the result is
     computed from the bytes: compare it where the file's name is not proof enough.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 from pyd import errors
-from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, UsageError, refuse_content_trust
+from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, refuse_content_trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,28 +25,36 @@ def _engine() -> Engine:
 
 def _pull(args: Args) -> int:
     from pyd.cli import progress
-    from pyd.engine.image_pull import Reference
+    from pyd.engine.image_pull import Pulled, Reference
 
-    if args.flag("all-tags"):
-        raise UsageError("--all-tags is not supported: pull the tags that you need by name")
     refuse_content_trust(args)
     quiet = args.flag("quiet")
     reference = Reference.parse(args.rest[0])
-    if reference.is_name_only and not quiet:
+    every = args.flag("all-tags")
+    if reference.is_name_only and not quiet and not every:
         print("Using default tag: latest", flush=True)
+    is_new = False
     with _engine() as engine:
-        pulled = engine.images.pull(
+        images = engine.images
+        watcher = progress.watcher(quiet=quiet)
+        get = partial(
+            images.pull_all if every else images.pull,
             args.rest[0],
             platform=args.text("platform"),
             tls_verify=args.flag("tls-verify"),
-            watcher=progress.watcher(quiet=quiet),
+            watcher=watcher,
         )
-    reference = pulled.reference
+        got = get()
+        for pulled in [got] if isinstance(got, Pulled) else got:
+            is_new |= pulled.is_new
+            if not quiet:
+                print(f"Digest: {pulled.digest}", flush=True)
+    if not every:
+        reference = pulled.reference
     if not quiet:
-        print(f"Digest: {pulled.digest}")
-        state = "Downloaded newer image for" if pulled.is_new else "Image is up to date for"
-        print(f"Status: {state} {reference.familiar}")
-    print(reference.canonical)
+        state = "Downloaded newer image for" if is_new else "Image is up to date for"
+        print(f"Status: {state} {reference.familiar_repository if every else reference.familiar}")
+    print(reference.repository if every else reference.canonical)
     return 0
 
 
@@ -271,7 +280,7 @@ COMMANDS = {
             _pull,
             "Pull an image from a registry",
             (
-                Option("all-tags", BOOL, "Download all tagged images (not yet)", short="a"),
+                Option("all-tags", BOOL, "Download all tagged images in the repository", short="a"),
                 Option(
                     "disable-content-trust",
                     BOOL,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyd.errors import ImageNotFound, NotSupported
+from pyd.errors import ImageNotFound, InvalidArgument, NotSupported
 from pyd.oci.descriptor import Descriptor as Layer
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
+from pyd.record import replace
 
 if TYPE_CHECKING:
     from pyd.oci.digest import Digest
@@ -63,14 +65,53 @@ def pull(
     wanted = wanted_platform(platform)
     repository = Repository(reference.with_default_tag(), tls_verify=tls_verify)
     try:
-        resolved = repository.resolve(wanted)
-        watcher.begins(reference.with_default_tag(), reference.is_name_only)
-        return _take(
-            store, repository, resolved, reference.with_default_tag(), wanted, bool(platform), watcher
-        )
+        return _pull(store, repository, reference, wanted, bool(platform), watcher)
     finally:
         watcher.ends()
         repository.close()
+
+
+def pull_all(
+    store: Store,
+    name: str,
+    *,
+    platform: str = "",
+    tls_verify: bool = True,
+    watcher: Watcher | None = None,
+) -> Iterator[Pulled]:
+    """Bring every tag of a repository here, one after the other; the first error ends it."""
+    from pyd.registry.pull import Repository
+
+    reference = Reference.parse(name)
+    if not reference.is_name_only:
+        raise InvalidArgument("tag can't be used with --all-tags/-a")
+    watcher = watcher or Watcher()
+    wanted = wanted_platform(platform)
+    repository = Repository(reference.with_default_tag(), tls_verify=tls_verify)
+    try:
+        tags = repository.tags()
+        if not tags:
+            raise ImageNotFound(f"{reference.familiar_repository} has no tags")
+        for tag in tags:
+            tagged = replace(reference, tag=tag)
+            yield _pull(store, repository, tagged, wanted, bool(platform), watcher)
+    finally:
+        watcher.ends()
+        repository.close()
+
+
+def _pull(
+    store: Store,
+    repository: Repository,
+    reference: Reference,
+    wanted: Platform,
+    explicit: bool,
+    watcher: Watcher,
+) -> Pulled:
+    full = reference.with_default_tag()
+    resolved = repository.resolve(wanted, full)
+    watcher.begins(full, reference.is_name_only)
+    return _take(store, repository, resolved, full, wanted, explicit, watcher)
 
 
 def wanted_platform(platform: str) -> Platform:
@@ -89,7 +130,7 @@ def _take(
     watcher: Watcher,
 ) -> Pulled:
     from pyd.store.images import NewImage
-    from pyd.store.intake import fetching, take_in
+    from pyd.store.intake import Rules, fetching, take_in
     from pyd.store.records import BlobRecord
 
     manifest = resolved.manifest
@@ -126,7 +167,9 @@ def _take(
                 references=tuple(names),
             )
 
-        take_in(store, manifest.layers, config.diff_ids, repository, watcher, make)
+        settings = repository.settings
+        rules = Rules(settings.keep_compressed_layers, settings.max_unpacked_size)
+        take_in(store, manifest.layers, config.diff_ids, repository, watcher, make, rules)
     return Pulled(manifest.config.digest, resolved.digest, reference, before != manifest.config.digest)
 
 
@@ -156,4 +199,4 @@ def check_platform(name: str, actual: Platform, wanted: Platform, explicit: bool
         )
 
 
-__all__ = ["Layer", "Pulled", "Reference", "Watcher", "check_platform", "pull", "wanted_platform"]
+__all__ = ["Layer", "Pulled", "Reference", "Watcher", "check_platform", "pull", "pull_all", "wanted_platform"]

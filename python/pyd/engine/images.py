@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pyd.errors import ImageNotFound, InvalidArgument
 from pyd.oci.platform import Platform
@@ -47,6 +47,19 @@ class Images:
         from pyd.engine.image_pull import pull
 
         return pull(self._store, name, platform=platform or "", tls_verify=tls_verify, watcher=watcher)
+
+    def pull_all(
+        self,
+        name: str,
+        *,
+        platform: str | None = None,
+        tls_verify: bool = True,
+        watcher: Watcher | None = None,
+    ) -> Iterator[Pulled]:
+        """Bring every tag of a repository here, each when the iterator is asked for it."""
+        from pyd.engine.image_pull import pull_all
+
+        return pull_all(self._store, name, platform=platform or "", tls_verify=tls_verify, watcher=watcher)
 
     def push(
         self,

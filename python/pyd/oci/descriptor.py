@@ -46,6 +46,7 @@ class Descriptor:
     size: int  # bytes, as stored or sent
     platform: Platform | None = None
     annotations: tuple[tuple[str, str], ...] = ()
+    urls: tuple[str, ...] = ()  # where else the bytes are said to be; never followed
 
     @classmethod
     def of(cls, document: Any, what: str) -> Descriptor:
@@ -63,14 +64,19 @@ class Descriptor:
             size=size,
             platform=platform,
             annotations=tuple(doc.text_map("annotations").items()),
+            urls=tuple(doc.texts("urls")),
         )
 
-    def check_layer(self) -> None:
-        """Raises NotSupported for what is not a layer of a Linux image.
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its owner lets it be fetched from elsewhere only (image-spec, "Non-Distributable Layers").
 
-        `urls` of a foreign layer are never followed: they would let an image choose whom the host talks to
-        (CVE-2020-15157). The registry itself is asked for such a layer like for any other.
+        `urls` are never followed: they would let an image choose whom the host talks to (CVE-2020-15157).
         """
+        return bool(self.urls) or self.media_type.startswith((_OCI_FOREIGN, _DOCKER_FOREIGN))
+
+    def check_layer(self) -> None:
+        """Raises NotSupported for what is not a layer of a Linux image."""
         if self.media_type not in _LAYERS:
             raise NotSupported(
                 f"unsupported layer media type {self.media_type!r}",

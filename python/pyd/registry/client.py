@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
@@ -34,6 +35,10 @@ HUB_HOST = "registry-1.docker.io"
 _MAX_ERROR = 64 * 1024
 _ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
+_TAGS_PAGE = 1000
+MAX_TAGS = 10_000
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)  # distribution-spec, "Pulling manifests"
+_NEXT = re.compile(r"<[^<>?]*\?([!-;=?-~]{1,2000})>\s*;\s*rel=\"?next\"?", re.ASCII)
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 
 
@@ -88,62 +93,114 @@ class Registry:
                 self._transport.pause(attempt)
         raise AssertionError("unreachable")
 
+    def tags(self, path: str) -> tuple[str, ...]:
+        """All tags of a repository, in the registry's order (distribution-spec, "Listing Tags"), at most
+        MAX_TAGS.
+        """
+        query, found = f"n={_TAGS_PAGE}", dict[str, None]()
+        while True:
+            url = self._url(f"/v2/{path}/tags/list").copy_with(query=query.encode("ascii"))
+            tags, link = self._tags_page(url, path)
+            known = len(found)
+            found.update(dict.fromkeys(tags))
+            if len(found) > MAX_TAGS:
+                raise RegistryError(
+                    f"{path} has more than {MAX_TAGS} tags", "pull those that you need by name"
+                )
+            # only the query of the next page is believed: host and path are ours. No new tag, no next page.
+            following = _NEXT.search(link)
+            if not following or len(found) == known:
+                return tuple(found)
+            query = following[1]
+
+    def _tags_page(self, url: httpx.URL, path: str) -> tuple[list[str], str]:
+        """(tags, Link header)"""
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._transport_get(url, {}, f"repository:{path}:pull") as response:
+                    if response.status_code in _RETRIED and attempt + 1 < ATTEMPTS:
+                        self._transport.pause(attempt, response)
+                        continue
+                    if response.status_code != 200:
+                        self._refused(response, Reference.parse(f"{self.host}/{path}"))
+                    return _tags(self._transport.body(response, MAX_MANIFEST)), response.headers.get(
+                        "Link", ""
+                    )
+            except httpx.TransportError as error:
+                if attempt + 1 == ATTEMPTS or not is_temporary(error):
+                    raise self._transport.unreachable(url, error) from error
+                self._transport.pause(attempt)
+        raise AssertionError("unreachable")
+
     def blob(self, path: str, blob: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """The bytes from `offset` on, in chunks of up to 1 MiB. A cut transfer goes on where it was cut.
 
         Never more than `blob.size` bytes in all; whether they are the right ones is for the reader to check.
         """
-        url = self._url(f"/v2/{path}/blobs/{blob.digest}")
         failures = 0
         while offset < blob.size:
             start = offset
             try:
-                for chunk in self._part(url, path, blob, offset):
-                    offset += len(chunk)
-                    yield chunk
+                with self.part(path, blob, offset, blob.size) as part:
+                    skip = part.skip
+                    for chunk in self._transport.chunks(part.response):
+                        fresh = chunk[skip:]
+                        skip = max(0, skip - len(chunk))
+                        if len(fresh) > blob.size - offset:
+                            raise RegistryError(
+                                f"{self.host} sends more than the {blob.size} bytes of blob {blob.digest}"
+                            )
+                        offset += len(fresh)
+                        if fresh:
+                            yield fresh
                 if offset < blob.size:
                     raise httpx.RemoteProtocolError("the transfer ended early")
-            except _Retry as retry:
+            except Retry as retry:
                 failures += 1
                 if failures >= ATTEMPTS:
-                    raise RegistryError(
-                        f"{self.host} answers with status {retry.status} for blob {blob.digest}"
-                    ) from None
+                    raise self.gave_up(retry, blob) from None
                 self._transport.pause(failures - 1, retry.response)
             except httpx.TransportError as error:
                 # as long as bytes arrive the transfer gets on, however often it is cut
                 failures = failures + 1 if offset == start else 1
                 if failures >= ATTEMPTS or not is_temporary(error):
-                    raise self._transport.unreachable(url, error) from error
+                    raise self.unreachable(path, blob, error) from error
                 self._transport.pause(failures - 1)
 
-    def _part(self, url: httpx.URL, path: str, blob: Descriptor, offset: int) -> Iterator[bytes]:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+    @contextmanager
+    def part(self, path: str, blob: Descriptor, start: int, end: int) -> Iterator[Part]:
+        """An answer with the bytes `start` to `end` of a blob, checked but for the bytes themselves.
+
+        Raises Retry and httpx.TransportError when trying again may help.
+        """
+        url = self._url(f"/v2/{path}/blobs/{blob.digest}")
+        is_all = start == 0 and end == blob.size
+        last = "" if end == blob.size else end - 1
+        headers = {} if is_all else {"Range": f"bytes={start}-{last}"}
         with self._transport_get(url, headers, f"repository:{path}:pull") as response:
             status = response.status_code
             if status in _RETRIED:
-                raise _Retry(response)
+                raise Retry(response)
             if status == 404:
                 raise ImageNotFound(f"{self.host} does not have blob {blob.digest}")
             if status in (401, 403):
                 raise Unauthorized(f"unauthorized: {self.host} refuses blob {blob.digest}")
-            if status not in (200, 206):
+            if status == 206 and not is_all:
+                length = _ranged(response, start, end, blob)
+                _check_length(response, length, blob)
+                yield Part(response, 0, length)
+            elif status == 200:
+                # if a range was asked for it was ignored: what is here already comes again
+                _check_length(response, blob.size, blob)
+                yield Part(response, start, blob.size - start, is_whole=True)
+            else:
                 raise RegistryError(f"{self.host} answers with status {status} for blob {blob.digest}")
-            skip = offset if status == 200 else 0  # it ignored the range: read what is here already again
-            if status == 206:
-                _check_range(response, offset, blob)
-            _check_length(response, blob.size - offset + skip, blob)
-            left = blob.size - offset
-            for chunk in self._transport.chunks(response):
-                fresh = chunk[skip:] if skip else chunk
-                skip = max(0, skip - len(chunk))
-                if len(fresh) > left:
-                    raise RegistryError(
-                        f"{self.host} sends more than the {blob.size} bytes of blob {blob.digest}"
-                    )
-                left -= len(fresh)
-                if fresh:
-                    yield fresh
+
+    def unreachable(self, path: str, blob: Descriptor, error: Exception) -> PydError:
+        return self._transport.unreachable(self._url(f"/v2/{path}/blobs/{blob.digest}"), error)
+
+    def gave_up(self, retry: Retry, blob: Descriptor) -> RegistryError:
+        return RegistryError(f"{self.host} answers with status {retry.status} for blob {blob.digest}")
 
     def _transport_get(self, url: httpx.URL, headers: dict[str, str], scope: str) -> _Authorized:
         return _Authorized(self._transport, self._authorizer, url, headers, scope)
@@ -214,11 +271,23 @@ class Registry:
         return self._base.copy_with(raw_path=(self._base.path.rstrip("/") + path).encode("ascii"))
 
 
-class _Retry(Exception):
+class Retry(Exception):
+    """A status that may be another one later."""
+
     def __init__(self, response: httpx.Response) -> None:
         super().__init__()
         self.response = response
         self.status = response.status_code
+
+
+@dataclass(slots=True)
+class Part:
+    """An answer with bytes of a blob: `skip` of them before those that were asked for, then `length`."""
+
+    response: httpx.Response
+    skip: int
+    length: int
+    is_whole: bool = False  # it has the whole blob, whatever was asked for
 
 
 class _Authorized:
@@ -262,12 +331,29 @@ class _Authorized:
         self._request.__exit__(None, None, None)
 
 
-def _check_range(response: httpx.Response, offset: int, blob: Descriptor) -> None:
+def _ranged(response: httpx.Response, start: int, end: int, blob: Descriptor) -> int:
+    """How many bytes from `start` on a 206 brings; it may be fewer than were asked for."""
     match = _RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    if not match or int(match[1]) != offset or (match[3] != "*" and int(match[3]) != blob.size):
+    if (
+        not match
+        or int(match[1]) != start
+        or not start <= int(match[2]) < end
+        or (match[3] != "*" and int(match[3]) != blob.size)
+    ):
         raise RegistryError(
             f"{response.url.host} answers with another part of blob {blob.digest} than was asked for"
         )
+    return int(match[2]) + 1 - start
+
+
+def _tags(data: bytes) -> list[str]:
+    try:
+        tags = json.loads(data)["tags"] or []
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise RegistryError("the registry gives no list of tags") from None
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
+        raise RegistryError("the registry gives invalid tags")
+    return tags
 
 
 def _check_length(response: httpx.Response, expected: int, blob: Descriptor) -> None:

@@ -6,11 +6,13 @@ the Hub.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pyd.errors import Cancelled, CorruptData, PydError, RegistryError
+from pyd.errors import Cancelled, CorruptData, NotSupported, PydError, RegistryError
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST
@@ -19,8 +21,12 @@ from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import HUB, Reference
 from pyd.registry.client import Registry, Served
+from pyd.registry.fetch import SPARE, fetch
 from pyd.registry.settings import Settings
 from pyd.registry.transport import Transport
+
+if TYPE_CHECKING:
+    from pyd import _native
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +42,19 @@ class Repository:
     """The registries that may have an image. It is the `Source` of its layers. Close it."""
 
     def __init__(self, reference: Reference, *, tls_verify: bool = True) -> None:
-        settings = Settings.load()
+        self._settings = settings = Settings.load()
+        self._spare = threading.Semaphore(SPARE)
         self._transport = Transport(settings, tls_verify=tls_verify)
         self._reference = reference
         self._where = [*(settings.mirrors if reference.domain == HUB else ()), None]
         self._found: list[Registry] = []
 
-    def resolve(self, platform: Platform) -> Resolved:
-        """Ask for the manifest, and for the one of `platform` when it is an index."""
-        first = self._ask(self._reference)
+    def resolve(self, platform: Platform, reference: Reference | None = None) -> Resolved:
+        """Ask for the manifest, and for the one of `platform` when it is an index.
+
+        `reference`: another one of the same repository.
+        """
+        first = self._ask(reference or self._reference)
         document = _parse(first)
         served = [first]
         if not isinstance(document, Manifest):
@@ -59,7 +69,18 @@ class Repository:
             if not isinstance(document, Manifest):
                 raise RegistryError(f"manifest {entry.digest} is an index again")
         document.check_image()
+        for layer in document.layers:
+            if layer.is_foreign and not self._settings.foreign_layers:
+                raise NotSupported(
+                    f"layer {layer.digest} is a foreign one, whose owner does not allow its distribution",
+                    "if you may use it: set foreign-layers to true in the configuration file; it then comes "
+                    "from the registry itself, never from an address in the manifest",
+                )
         return Resolved(first.digest, document, tuple(served))
+
+    def tags(self) -> tuple[str, ...]:
+        """All tags of the repository. The registry itself is asked: a mirror may have a few of them."""
+        return Registry(self._transport, self._reference.domain).tags(self._reference.path)
 
     def config(self, manifest: Manifest) -> tuple[bytes, ImageConfig]:
         """The image config, verified."""
@@ -71,13 +92,13 @@ class Repository:
             raise RegistryError(f"the image config does not match its digest {descriptor.digest}")
         return data, ImageConfig.parse(data)
 
-    def read(self, layer: Descriptor, offset: int) -> Iterator[bytes]:
+    def read(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
         """The bytes of a blob from `offset` on, from the registry that had the manifest, else from the
         others.
         """
         for registry in self._found[:-1]:
             try:
-                for chunk in registry.blob(self._reference.path, layer, offset):
+                for chunk in registry.blob(self._reference.path, blob, offset):
                     offset += len(chunk)
                     yield chunk
                 return
@@ -85,7 +106,15 @@ class Repository:
                 raise
             except PydError:
                 continue  # a mirror that fails is no reason to fail
-        yield from self._found[-1].blob(self._reference.path, layer, offset)
+        yield from self._found[-1].blob(self._reference.path, blob, offset)
+
+    def fetch(self, layer: Descriptor, ingest: _native.LayerIngest) -> None:
+        """Put what is missing of a layer into `ingest`."""
+        fetch(self._found, self._reference.path, layer, ingest, self._spare)
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
 
     def stop(self) -> None:
         self._transport.stop()

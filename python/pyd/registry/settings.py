@@ -3,8 +3,9 @@
 From `registry-mirrors` and `insecure-registries` (lists, the names of Docker's daemon.json) of the
 configuration file, then PYD_REGISTRY_MIRRORS and PYD_INSECURE_REGISTRIES (separated by commas or spaces),
 then options of the command. How blobs are sent: `push-chunk-size` (PYD_PUSH_CHUNK_SIZE) and
-`push-compression-level` (PYD_PUSH_COMPRESSION_LEVEL). The file is $PYD_CONFIG, /etc/pyd/config.json for root,
-$XDG_CONFIG_HOME/pyd/config.json for others.
+`push-compression-level` (PYD_PUSH_COMPRESSION_LEVEL). What a pull may take and keeps: `max-unpacked-size`
+("20g"; PYD_MAX_UNPACKED_SIZE), `keep-compressed-layers` and `foreign-layers` (true or false). The file is
+$PYD_CONFIG, /etc/pyd/config.json for root, $XDG_CONFIG_HOME/pyd/config.json for others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pyd.errors import InvalidArgument, from_os_error
+from pyd.sizes import parse_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,9 @@ class Settings:
     insecure: tuple[str, ...] = ()  # host[:port] or CIDR
     push_chunk_size: int = 0  # bytes of each request of an upload; 0 = a blob in one
     push_compression_level: int = 6  # gzip, 1 to 9, of layers that are stored plain
+    max_unpacked_size: int = 0  # bytes that an image may unpack to; 0 = what is free on the disk
+    keep_compressed_layers: bool = True  # for a push, which has to make them again otherwise
+    foreign_layers: bool = False  # whether layers that are not to be distributed may be pulled
 
     @classmethod
     def load(cls) -> Settings:
@@ -36,6 +41,9 @@ class Settings:
             insecure=_texts(document, "insecure-registries") + _words("PYD_INSECURE_REGISTRIES"),
             push_chunk_size=_number(document, "push-chunk-size", 0, 1 << 40),
             push_compression_level=_number(document, "push-compression-level", 6, 9) or 6,
+            max_unpacked_size=_size(document, "max-unpacked-size"),
+            keep_compressed_layers=_flag(document, "keep-compressed-layers", True),
+            foreign_layers=_flag(document, "foreign-layers", False),
         )
 
     def is_insecure(self, host: str) -> bool:
@@ -112,6 +120,25 @@ def _number(document: dict[str, object], key: str, default: int, most: int) -> i
         value = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise InvalidArgument(f"{key} must be a whole number from 0 to {most}")
+    return value
+
+
+def _size(document: dict[str, object], key: str) -> int:
+    """Bytes, from a number or from text ("20g"); the environment counts before the file."""
+    text = os.environ.get(f"PYD_{key.upper().replace('-', '_')}") or document.get(key, 0)
+    try:
+        size = parse_size(str(text))
+    except ValueError as error:
+        raise InvalidArgument(f"{key}: {error}") from None
+    if size < 0:
+        raise InvalidArgument(f"{key} must not be negative")
+    return size
+
+
+def _flag(document: dict[str, object], key: str, default: bool) -> bool:
+    value = document.get(key, default)
+    if not isinstance(value, bool):
+        raise InvalidArgument(f"{key} in the configuration file must be true or false")
     return value
 
 

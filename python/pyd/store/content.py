@@ -69,11 +69,12 @@ class Content:
             raise from_os_error(error, f"writing {final}") from error
         return digest
 
-    def publish(self, partial: str, digest: str) -> None:
-        """Rename a verified, fsynced file to its digest, durably."""
+    def publish(self, partial: str, digest: str, *, sync: bool = True) -> None:
+        """Rename a verified, fsynced file to its digest; durable when it returns, unless the caller syncs."""
         os.chmod(partial, 0o400)
         os.rename(partial, self.path(digest))
-        fsync_dir(self._paths.content)
+        if sync:
+            fsync_dir(self._paths.content)
 
 
 def fsync_dir(path: str) -> None:

@@ -4,12 +4,14 @@ For one image, in order:
 
 1. `ingest.lock`, shared: the collector keeps its hands off what no row refers to yet
 2. the lock of the first missing layer. Two images that share any missing layer share the first missing one,
-because a
-   chainID names everything below it; so this one lock makes the second process wait, and then find all of it
+   because a chainID names everything below it; so this one lock makes the second process wait, and then find
+   all of it
 3. every missing layer in a pool of threads, each one pass into a directory of its own,
-snapshots/<hex>.tmp-<random> 4. `settle_layer` bottom up, as soon as the layers below are there 5. syncfs,
-then the renames, then their directory, then the rows: whoever is killed before the last step leaves
-   directories without rows, which the collector removes
+   snapshots/<hex>.tmp-<random>
+4. `settle_layer` bottom up, as soon as the layers below are there
+5. one syncfs for all of it, then the renames of blobs and directories, then the directories that hold them,
+   then the rows: whoever is killed before the last step leaves whole blobs that are read again instead of
+   fetched, and directories without rows, which the collector removes
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pyd import _native
-from pyd.errors import Cancelled, CorruptData, KernelError, PydError, from_os_error
+from pyd.errors import Cancelled, CorruptData, KernelError, PydError, RegistryError, from_os_error
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.digest import Digest, chain_ids
 from pyd.store.content import fsync_dir
@@ -39,6 +41,21 @@ if TYPE_CHECKING:
     from pyd.store import Store
 
 WORKERS = 3
+_RESERVE = 16 << 20  # bytes of a disk that no image gets: the database must be able to grow
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may come in, and what is kept of it.
+
+    keep_blobs: whether compressed layers stay in the content store once they are unpacked. Without them a
+    push of the image finds no blob of the layer's digest (`Content.size` is None) and has to pack the
+    snapshot anew.
+    max_unpacked: bytes of tar that the layers may have together; 0 = what is free on the disk.
+    """
+
+    keep_blobs: bool = True
+    max_unpacked: int = 0
 
 
 class Source(Protocol):
@@ -49,6 +66,14 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """Let every `read` that waits for bytes fail now. Called from another thread, once."""
+
+
+@runtime_checkable
+class Fetcher(Protocol):
+    """A Source that puts bytes into an ingest itself, in any order of its pieces."""
+
+    def fetch(self, layer: Descriptor, ingest: _native.LayerIngest) -> None:
+        """Returns when everything is there, or with an error. Called from several threads."""
 
 
 class Watcher(Protocol):
@@ -80,6 +105,7 @@ def take_in(
     source: Source,
     watcher: Watcher,
     make_image: Callable[[tuple[Snapshot, ...]], NewImage],
+    rules: Rules = Rules(),
 ) -> dict[str, str]:
     """Bring in all layers (bottom first) that are not here yet, then commit what `make_image` makes of them.
 
@@ -96,7 +122,7 @@ def take_in(
     with _missing(store, plans) as missing:
         for plan in plans:
             (watcher.waits if plan in missing else watcher.exists)(plan.layer)
-        work = _Work(store, plans, missing, source, watcher)
+        work = _Work(store, plans, missing, source, watcher, rules)
         try:
             sizes = work.run()
             known = {
@@ -178,9 +204,16 @@ class _Work:
     """The unpacking of the missing layers of one image."""
 
     def __init__(
-        self, store: Store, plans: Sequence[_Plan], missing: Sequence[_Plan], source: Source, watcher: Watcher
+        self,
+        store: Store,
+        plans: Sequence[_Plan],
+        missing: Sequence[_Plan],
+        source: Source,
+        watcher: Watcher,
+        rules: Rules,
     ) -> None:
         self._store = store
+        self._rules = rules
         self._plans = plans
         self._missing = missing
         self._source = source
@@ -190,6 +223,8 @@ class _Work:
             plan.chain_id: f"{store.paths.snapshots}/{plan.chain_id.hex}.tmp-{mark}" for plan in missing
         }
         self._progress = {plan.chain_id: _native.Progress(plan.layer.size) for plan in missing}
+        self._allowance = _native.Allowance(0)
+        self._fetched: dict[Digest, str] = {}  # verified, not yet in the content store
         self._stopped = threading.Event()
 
     def run(self) -> dict[Digest, int]:
@@ -197,6 +232,7 @@ class _Work:
         if not self._missing:
             return {}
         self._store.paths.make()
+        self._allowance = _native.Allowance(self._rules.max_unpacked or self._room())
         pool = ThreadPoolExecutor(WORKERS, "layer")
         jobs = {plan.chain_id: pool.submit(self._unpack, plan) for plan in self._missing}
         try:
@@ -214,12 +250,24 @@ class _Work:
             return
         root = self._store.paths.snapshots
         _native.syncfs(root)
+        self._publish_blobs()
         for plan in self._missing:
             final = f"{root}/{plan.chain_id.hex}"
             # a directory of this name has no row: somebody was killed between his renames and his commit
             self._store.trash.take(final)
             os.rename(self._tmp[plan.chain_id], final)
         fsync_dir(root)
+
+    def _publish_blobs(self) -> None:
+        """Others who want the same blob meanwhile have found, or find, the whole partial instead."""
+        for digest, partial in self._fetched.items():
+            with self._blob_lock(digest), suppress(FileNotFoundError):  # another one has published it
+                if self._rules.keep_blobs:
+                    self._store.content.publish(partial, digest, sync=False)
+                else:
+                    os.unlink(partial)
+        if self._fetched and self._rules.keep_blobs:
+            fsync_dir(self._store.paths.content)
 
     def clear(self) -> None:
         """Remove what was not published."""
@@ -257,7 +305,7 @@ class _Work:
         except OSError as error:
             raise from_os_error(error, f"making {dest}") from error
         # the same blob may be wanted by another image in another process, or twice in this one
-        with exclusive(f"{store.paths.run_root}/locks/blob-{layer.digest.hex}", remove=True):
+        with self._blob_lock(layer.digest):
             if store.content.size(layer.digest) == layer.size:
                 self._watcher.fetched(layer)
             else:
@@ -268,12 +316,29 @@ class _Work:
             media_type=layer.media_type,
             diff_id=plan.diff_id,
             progress=self._progress[plan.chain_id],
+            allowance=self._allowance,
         )
 
     def _fetch(self, plan: _Plan, dest: str) -> _native.UnpackedLayer:
-        layer, progress = plan.layer, self._progress[plan.chain_id]
-        partial = f"{self._store.paths.ingest}/{layer.digest.hex}.partial"
-        self._watcher.fetches(layer, progress)
+        partial = self._partial(plan.layer.digest)
+        self._watcher.fetches(plan.layer, self._progress[plan.chain_id])
+        was_there = os.path.exists(partial)
+        try:
+            unpacked = self._pass(plan, partial, dest)
+        except (RegistryError, CorruptData):
+            # what an earlier run has left may be what is wrong: a power cut keeps lengths and loses bytes.
+            # Such a partial is gone now
+            if not was_there or os.path.exists(partial):
+                raise
+            _native.remove_tree(dest)
+            os.mkdir(dest, 0o755)
+            unpacked = self._pass(plan, partial, dest)
+        self._fetched[plan.layer.digest] = partial
+        self._watcher.fetched(plan.layer)
+        return unpacked
+
+    def _pass(self, plan: _Plan, partial: str, dest: str) -> _native.UnpackedLayer:
+        layer = plan.layer
         ingest = _native.LayerIngest(
             partial,
             dest,
@@ -281,20 +346,63 @@ class _Work:
             digest=layer.digest,
             size=layer.size,
             diff_id=plan.diff_id,
-            progress=progress,
+            progress=self._progress[plan.chain_id],
+            allowance=self._allowance,
         )
         try:
-            for chunk in self._source.read(layer, ingest.offset):
+            if isinstance(self._source, Fetcher):
+                self._source.fetch(layer, ingest)
+            else:
+                self._copy(self._source, layer, ingest)
+            return ingest.finish(sync=False)
+        finally:
+            ingest.abort()
+
+    def _copy(self, source: Source, layer: Descriptor, ingest: _native.LayerIngest) -> None:
+        while (span := ingest.claim()) is not None:
+            at, end = span
+            for chunk in source.read(layer, at):
                 if self._stopped.is_set():
                     raise Cancelled("cancelled")
-                ingest.write(chunk)
-            unpacked = ingest.finish()
-        except BaseException:
-            ingest.abort()
-            raise
-        self._store.content.publish(partial, layer.digest)
-        self._watcher.fetched(layer)
-        return unpacked
+                ingest.write(chunk[: end - at] if end < layer.size else chunk, at)
+                at += len(chunk)
+                if at >= end:
+                    break
+            if at < end:
+                return  # `finish` says what is missing
+
+    def _blob_lock(self, digest: Digest) -> AbstractContextManager[None]:
+        return exclusive(f"{self._store.paths.run_root}/locks/blob-{digest.hex}", remove=True)
+
+    def _room(self) -> int:
+        """Bytes that the disk has for the missing layers, besides their blobs."""
+        try:
+            disk = os.statvfs(self._store.paths.snapshots)
+        except OSError as error:
+            raise from_os_error(
+                error, f"asking for the free space of {self._store.paths.snapshots}"
+            ) from error
+        free = disk.f_bavail * disk.f_frsize - _RESERVE
+        blobs = sum(
+            self._to_come(layer)
+            for layer in {plan.layer.digest: plan.layer for plan in self._missing}.values()
+        )
+        if blobs > free:
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._store.paths.snapshots)
+            raise from_os_error(full, f"fetching {blobs} bytes of layers with {max(free, 0)} bytes free")
+        return free - blobs
+
+    def _to_come(self, layer: Descriptor) -> int:
+        if self._store.content.size(layer.digest) == layer.size:
+            return 0
+        try:
+            there = os.stat(self._partial(layer.digest)).st_blocks * 512
+        except FileNotFoundError:
+            there = 0
+        return max(0, layer.size - there)
+
+    def _partial(self, digest: Digest) -> str:
+        return f"{self._store.paths.ingest}/{digest.hex}.partial"
 
 
 def _await(job: Future[_native.UnpackedLayer], jobs: Iterable[Future[_native.UnpackedLayer]]) -> None:

@@ -143,6 +143,11 @@ impl LayerIngest {
         self.partial.starved()
     }
 
+    /// Whether an error has ended it.
+    pub fn failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
     /// Bytes that belong at `offset`, or after those that are there.
     pub fn write(&self, data: &[u8], offset: Option<u64>) -> Result<()> {
         self.progress.check().map_err(|error| self.fail(error))?;

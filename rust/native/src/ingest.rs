@@ -74,6 +74,11 @@ impl LayerIngest {
         job::short(py, || Ok(self.inner()?.starved().as_secs_f64()))
     }
 
+    #[getter]
+    fn failed(&self, py: Python<'_>) -> PyResult<bool> {
+        job::short(py, || Ok(self.inner().is_ok_and(|ingest| ingest.failed())))
+    }
+
     #[pyo3(signature = (*, whole = true))]
     fn claim(&self, py: Python<'_>, whole: bool) -> PyResult<Option<(u64, u64)>> {
         let span = job::short(py, || Ok(self.inner()?.claim(whole)?))?;
