@@ -38,6 +38,12 @@ class PydError(Exception):
     exit_code = 125  # exit status of `run`, `create`, `start`, `exec`; other commands exit 1
 
     def __init__(self, message: str, hint: str | None = None) -> None:
+        # Names from images and registries get into messages, and those into terminals and logs: one line, and
+        # nothing in it that a terminal would obey
+        if not message.isprintable():
+            message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        if hint and not hint.isprintable():
+            hint = "".join(c if c.isprintable() else repr(c)[1:-1] for c in hint)
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -71,7 +71,7 @@ def test_what_docker_takes(spec: str, expected: list[PortMapping]) -> None:
         ("256.0.0.1:8080:80", "invalid IP address: 256.0.0.1"),
         ("[127.0.0.1]:8080:80", "invalid IP address: 127.0.0.1"),
         ("[::1:8080:80", "invalid IP address: [::1"),
-        ("1.2.3.4\x00:1:1", "invalid IP address: 1.2.3.4\x00"),
+        ("1.2.3.4\x00:1:1", "invalid IP address: 1.2.3.4\\x00"),
         ("target=80,x", "invalid publish opts format (should be name=value but got 'x')"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyd.errors import CorruptData, NotSupported
 from pyd.oci.digest import Digest
-from pyd.oci.document import Fields
+from pyd.oci.document import Fields, shown
 from pyd.oci.platform import Platform
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -79,6 +79,6 @@ class Descriptor:
         """Raises NotSupported for what is not a layer of a Linux image."""
         if self.media_type not in _LAYERS:
             raise NotSupported(
-                f"unsupported layer media type {self.media_type!r}",
+                f"unsupported layer media type {shown(self.media_type)}",
                 "this is not a container image, or an encrypted one",
             )

@@ -23,8 +23,14 @@ def parse(data: bytes, what: str, limit: int = MAX_MANIFEST) -> dict[str, Any]:
         raise CorruptData(f"{what} is larger than {limit} bytes")
     try:
         document = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
+        if b"\\u" in data:
+            # half of a surrogate pair is in no text that could be stored, shown or sent
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise CorruptData(f"{what} is nested too deeply") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError and our own below are all ValueErrors
@@ -45,22 +51,49 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not allowed")
 
 
-class Fields:
-    """Typed access to one JSON object. JSON null counts as absent, as it does in Go."""
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return value
 
-    __slots__ = ("_document", "_what")
+
+def shown(text: str) -> str:
+    """A value from a document in a message: quoted, without what would steer a terminal, not too long."""
+    return repr(text if len(text) <= 100 else text[:97] + "...")
+
+
+class Fields:
+    """Typed access to one JSON object. JSON null counts as absent, as it does in Go.
+
+    Go takes `Layers` and `LAYERS` for `layers`, others do not: an object with a known key in another
+    spelling, or in two, is refused.
+    """
+
+    __slots__ = ("_document", "_spellings", "_what")
 
     def __init__(self, document: Any, what: str) -> None:
         if not isinstance(document, dict):
             raise CorruptData(f"{what} is not a JSON object")
         self._document = document
         self._what = what
+        self._spellings = {name.casefold(): name for name in document}
+        if len(self._spellings) != len(document):
+            raise CorruptData(f"{what}: two keys differ only in case")
 
     def __contains__(self, key: str) -> bool:
-        return self._document.get(key) is not None
+        return self._find(key) is not None
+
+    def _find(self, key: str) -> Any:
+        value = self._document.get(key)
+        if value is None:
+            spelling = self._spellings.get(key.casefold(), key)
+            if spelling != key:
+                raise CorruptData(f"{self._what}: {key} is written as {shown(spelling)}")
+        return value
 
     def _take(self, key: str, kind: type, name: str) -> Any:
-        value = self._document.get(key)
+        value = self._find(key)
         if value is None:
             return None
         # bool is an int in Python, and a size of `true` is not a size

@@ -19,7 +19,7 @@ from pyd.oci.descriptor import (
     OCI_MANIFEST,
     Descriptor,
 )
-from pyd.oci.document import Fields, parse
+from pyd.oci.document import Fields, parse, shown
 from pyd.oci.image_config import MAX_LAYERS
 from pyd.oci.platform import Platform
 
@@ -41,7 +41,9 @@ class Manifest:
     def check_image(self) -> None:
         """Raises NotSupported for what is stored like an image but is none: a Helm chart, a signature."""
         if self.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
-            raise NotSupported(f"this is not a container image: its config is {self.config.media_type!r}")
+            raise NotSupported(
+                f"this is not a container image: its config is {shown(self.config.media_type)}"
+            )
         for layer in self.layers:
             layer.check_layer()
 
@@ -92,11 +94,13 @@ def parse_manifest(data: bytes, content_type: str = "") -> Manifest | Index:
     stated = doc.text("mediaType")
     known = given in MANIFESTS or given in INDEXES
     if known and stated and stated != given:
-        raise CorruptData(f"manifest: its mediaType {stated!r} differs from the Content-Type {given!r}")
+        raise CorruptData(
+            f"manifest: its mediaType {shown(stated)} differs from the Content-Type {shown(given)}"
+        )
     is_index = "manifests" in doc
     media_type = stated or (given if known else OCI_INDEX if is_index else OCI_MANIFEST)
     if media_type not in (INDEXES if is_index else MANIFESTS):
-        raise CorruptData(f"manifest: media type {media_type!r} does not fit the content")
+        raise CorruptData(f"manifest: media type {shown(media_type)} does not fit the content")
     if is_index:
         items = doc.items("manifests")
         return Index(media_type, tuple(Descriptor.of(item, "manifest list entry") for item in items))

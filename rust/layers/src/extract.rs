@@ -14,8 +14,12 @@ use crate::error::{Error, Result, show};
 use crate::name::{Name, is_within, split};
 use crate::rights::Rights;
 use crate::tar::{Entry, Kind, MAX_NAME, Reader};
-use crate::tree::{Place, Tree};
+use crate::tree::{Place, Tree, failed};
 use crate::{metadata, overlay, remove};
+
+/// Bytes of all files of a layer: beyond any disk. The size of an image, at most 500 of these, still fits the
+/// database's 63 bits.
+const MAX_UNPACKED: u64 = 1 << 50;
 
 /// What only the layers below can settle (`crate::settle`).
 #[derive(Clone, Debug, Default)]
@@ -137,10 +141,16 @@ impl Extractor {
     /// The place for a new entry; its parents are made where the archive forgot them.
     fn place<'a>(&mut self, path: &'a [u8]) -> Result<Place<'a>> {
         let (parent, base) = split(path);
-        let directories = &mut self.directories;
+        let (directories, links) = (&mut self.directories, &self.links);
+        let mut is_link = false;
         let parent = self.tree.make_directories(parent, &mut |made| {
+            is_link |= links.contains_key(made);
             directories.insert(made.to_vec(), Directory::Implied);
         })?;
+        // A name of a file below, which is not here yet: as impossible as below a file that is.
+        if is_link {
+            return Err(failed("open", path, Errno::ENOTDIR));
+        }
         Ok(Place { parent, base, path })
     }
 
@@ -230,6 +240,14 @@ impl Extractor {
         reader: &mut Reader<R>,
         ranges: Option<&Vec<(u64, u64)>>,
     ) -> Result<()> {
+        // Sparse files cost nothing and may claim any size: the sum must stay a number that others can keep.
+        self.size = self.size.saturating_add(entry.size);
+        if self.size > MAX_UNPACKED {
+            return Err(Error::corrupt(format!(
+                "layer entry {}: the files of the layer have more than {MAX_UNPACKED} bytes",
+                show(&entry.name)
+            )));
+        }
         let place = self.place(path)?;
         // O_EXCL: never into what is already there, be it a hard link to another file or a symbolic link.
         let flags =
@@ -254,7 +272,6 @@ impl Extractor {
                 }
             }
         }
-        self.size += entry.size;
         metadata::set_on_file(&file, &place, entry, self.rights)
     }
 

@@ -12,7 +12,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use pyd_sys::xattr;
 
-use crate::error::Result;
+use crate::error::{Error, Result, show};
 use crate::overlay::is_overlay_attribute;
 use crate::rights::Rights;
 use crate::tar::Entry;
@@ -139,6 +139,14 @@ fn for_each_attribute(
             // this kind of file cannot have it (user.* on a symbolic link).
             Ok(()) | Err(Errno::EOPNOTSUPP) => {}
             Err(Errno::EPERM) if !rights.admin || name.to_bytes().starts_with(b"user.") => {}
+            // The kernel checks capabilities and access lists when they are set.
+            Err(Errno::EINVAL | Errno::ERANGE | Errno::E2BIG) => {
+                return Err(Error::corrupt(format!(
+                    "layer entry {}: its attribute {} is not valid",
+                    show(place.path),
+                    show(name.to_bytes())
+                )));
+            }
             Err(errno) => return Err(place.error("setxattr", errno)),
         }
     }

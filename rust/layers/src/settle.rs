@@ -235,6 +235,10 @@ fn copy_up(
     if let Some(place) = layer.place(path)?
         && let Some(stat) = place.stat()?
     {
+        // A later entry of the same layer may have made it a directory.
+        if kind_of(&stat) == SFlag::S_IFDIR {
+            return Err(link_to_directory(path));
+        }
         return Ok((!overlay::is_whiteout(&stat)).then_some(()));
     }
     let Some(lower) = find_lower(parents, path)? else {
@@ -261,13 +265,17 @@ fn copy_up(
     Ok(Some(()))
 }
 
+fn link_to_directory(path: &[u8]) -> Error {
+    Error::corrupt(format!(
+        "layer entry {}: a hard link to a directory",
+        show(path)
+    ))
+}
+
 fn copy_file(lower: &Lower<'_>, place: &Place<'_>, rights: Rights) -> Result<()> {
     let error = |op| move |errno| place.error(op, errno);
     match kind_of(&lower.stat) {
-        SFlag::S_IFDIR => Err(Error::corrupt(format!(
-            "layer entry {}: a hard link to a directory",
-            show(place.path)
-        ))),
+        SFlag::S_IFDIR => Err(link_to_directory(place.path)),
         SFlag::S_IFREG => {
             let entry = described(lower, Kind::File)?;
             let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

@@ -6,9 +6,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use common::{
-    Member, Scratch, archive, differences, dir, file, is_root, link, member, pax, picture,
+    Member, Scratch, archive, checksum, differences, dir, file, is_root, link, member, pax, picture,
 };
-use pyd_layers::Error;
+use pyd_layers::{Error, settle_layer};
 
 /// What must become of a layer.
 enum Fate {
@@ -41,6 +41,11 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
     trailing.extend(of(&[file("../trailing", "")]));
     let mut truncated_header = of(&[file("a", "")]);
     truncated_header.truncate(700);
+    let long_name = |name: &[u8]| {
+        let mut long = member("././@LongLink", b'L');
+        long.data = name.to_vec();
+        long
+    };
     let mut sparse = member("s", b'S');
     sparse.data = vec![1; 512];
     vec![
@@ -107,7 +112,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
         (
             "hard link to absolute",
             of(&[link("h", b'1', "/out/canary")]),
-            Harmless(&[]),
+            Refused("does not exist"),
         ),
         (
             "hard link through a symlink",
@@ -280,7 +285,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ("no name", of(&[file("", "x")]), Refused("without a name")),
         (
             "root as a file",
-            of(&[file("./", "x"), file(".", "x")]),
+            of(&[file(".", "x")]),
             Refused("root of a layer"),
         ),
         (
@@ -303,7 +308,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ("after the end", trailing, Harmless(&["a"])),
         (
             "sparse map that does not fit",
-            of(&[sparse]),
+            {
+                let mut archive = of(&[sparse]);
+                archive[257..265].copy_from_slice(b"ustar  \0");
+                checksum(&mut archive[..512]);
+                archive
+            },
             Refused("sparse map"),
         ),
         (
@@ -326,6 +336,67 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             ]),
             Refused("sparse map"),
         ),
+        (
+            "a file whose name ends in a slash",
+            of(&[file("d/", "x")]),
+            Refused("ends in a slash"),
+        ),
+        (
+            "an old directory in a new header",
+            of(&[member("d/", 0)]),
+            Harmless(&["d"]),
+        ),
+        (
+            "PAX and GNU give two names",
+            of(&[long_name(b"one\0"), pax(&[("path", b"two")]), file("f", "")]),
+            Refused("given twice"),
+        ),
+        (
+            "PAX and GNU agree about the name",
+            of(&[long_name(b"one\0"), pax(&[("path", b"one")]), file("f", "")]),
+            Harmless(&["one"]),
+        ),
+        (
+            "a long name whose size ends before it",
+            of(&[long_name(b"one"), file("f", "")]),
+            Refused("does not end in a NUL"),
+        ),
+        (
+            "hard link to what becomes a directory",
+            of(&[link("h", b'1', "d"), dir("d")]),
+            Refused("a hard link to a directory"),
+        ),
+        (
+            "below a hard link to a lower layer",
+            of(&[link("h", b'1', "lower"), file("h/x", "")]),
+            Refused("symbolic link or a file"),
+        ),
+        (
+            "an old sparse file in a header that is not GNU's",
+            of(&[member("s", b'S')]),
+            Refused("not in a header of its format"),
+        ),
+        (
+            "a device in a header of a time without devices",
+            {
+                let mut archive = of(&[member("null", b'3')]);
+                archive[257..265].fill(0);
+                checksum(&mut archive[..512]);
+                archive
+            },
+            Refused("not in a header of its format"),
+        ),
+        (
+            "more bytes than a disk can have",
+            of(&[
+                pax(&[
+                    ("GNU.sparse.size", b"1125899906842625"),
+                    ("GNU.sparse.map", b"0,1"),
+                ]),
+                file("s", "x"),
+            ]),
+            Refused("more than 1125899906842624 bytes"),
+        ),
         ("empty", Vec::new(), Refused("empty")),
     ]
 }
@@ -339,7 +410,9 @@ fn nothing_leaves_the_directory() {
         fs::write(out.join("canary"), "alive").unwrap();
         symlink(&out, scratch.path("OUT")).unwrap();
         let before = picture(&out);
-        let result = scratch.unpack("dest", &layer);
+        let result = scratch.unpack("dest", &layer).and_then(|layer| {
+            settle_layer(&layer.unsettled, &scratch.path("dest"), &[]).map(|()| layer)
+        });
         assert_eq!(
             differences(&before, &picture(&out)),
             [""; 0],
@@ -427,6 +500,23 @@ fn devices_that_would_wrap_into_a_whiteout_are_refused() {
         scratch.unpack("good", &archive(&[node])).unwrap();
         assert!(picture(&scratch.path("good"))["null"].contains(" 103 "));
     }
+}
+
+#[test]
+fn attributes_that_the_kernel_refuses_are_the_layers_fault() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let layer = archive(&[
+        pax(&[("SCHILY.xattr.security.capability", b"junk")]),
+        file("f", ""),
+    ]);
+    let error = scratch.unpack("dest", &layer).unwrap_err();
+    assert!(
+        matches!(&error, Error::Corrupt(message) if message.contains("security.capability")),
+        "{error}"
+    );
 }
 
 #[test]

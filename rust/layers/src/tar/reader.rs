@@ -131,14 +131,10 @@ impl<R: BufRead> Reader<R> {
 
     fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry> {
         let pax = extensions.pax.unwrap_or_default();
-        let mut name = pax
-            .path
-            .or(extensions.long_name)
-            .unwrap_or_else(|| header.name());
-        let link = pax
-            .link
-            .or(extensions.long_link)
-            .unwrap_or_else(|| header.link());
+        let mut name =
+            one_of(pax.path, extensions.long_name, "name")?.unwrap_or_else(|| header.name());
+        let link =
+            one_of(pax.link, extensions.long_link, "link target")?.unwrap_or_else(|| header.link());
         let plain_size = header.size()?;
         let stored = pax.size.unwrap_or(plain_size);
         // A PAX size exists for what 11 octal digits cannot hold. Where they can, a reader that does not know PAX
@@ -149,9 +145,29 @@ impl<R: BufRead> Reader<R> {
                 show(&name)
             )));
         }
+        // Readers look for the numbers of a device, and the map of a sparse file, only where a format has them.
+        let is_misplaced = match header.type_flag() {
+            b'S' => header.format() != Format::Gnu,
+            b'3' | b'4' => header.format() == Format::V7,
+            _ => false,
+        };
+        if is_misplaced {
+            return Err(Error::corrupt(format!(
+                "layer entry {}: its type {:?} is not in a header of its format",
+                show(&name),
+                char::from(header.type_flag())
+            )));
+        }
         let mut kind = match header.type_flag() {
             // v7 had no type for directories.
-            b'0' | 0 if name.ends_with(b"/") && header.format() == Format::V7 => Kind::Directory,
+            0 if name.ends_with(b"/") => Kind::Directory,
+            // For GNU tar this is a directory, for Go and Python a file.
+            b'0' | b'7' | b'S' if name.ends_with(b"/") => {
+                return Err(Error::corrupt(format!(
+                    "layer entry {}: a file whose name ends in a slash",
+                    show(&name)
+                )));
+            }
             b'0' | 0 | b'7' => Kind::File,
             b'S' => Kind::SparseFile(Vec::new()),
             b'1' => Kind::HardLink,
@@ -297,8 +313,15 @@ impl<R: BufRead> Reader<R> {
 
     fn long_name(&mut self, header: &Header, what: &str) -> Result<Vec<u8>> {
         let mut name = self.extension(header, MAX_NAME as u64 + 1)?;
-        if name.last() == Some(&0) {
-            name.pop();
+        match name.pop() {
+            Some(0) | None => {}
+            // GNU tar and Python read on to the next NUL, Go stops where the size says.
+            Some(_) => {
+                return Err(Error::corrupt(format!(
+                    "layer entry {}: its {what} does not end in a NUL byte",
+                    show(&name)
+                )));
+            }
         }
         checked_name(&name, what)
     }
@@ -376,6 +399,19 @@ impl<R: BufRead> Reader<R> {
             "the layer is truncated: its tar ends in the middle of an entry, at byte {}",
             self.position
         ))
+    }
+}
+
+/// What PAX and GNU's own extension header say of one entry. Where both speak, GNU tar believes the one and Go the
+/// other.
+fn one_of(pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>, what: &str) -> Result<Option<Vec<u8>>> {
+    match (pax, gnu) {
+        (Some(pax), Some(gnu)) if pax != gnu => Err(Error::corrupt(format!(
+            "layer entry {}: its {what} is given twice, the other is {}",
+            show(&pax),
+            show(&gnu)
+        ))),
+        (pax, gnu) => Ok(pax.or(gnu)),
     }
 }
 
