@@ -58,6 +58,7 @@ _IMAGE = {
 }
 _VOLUME = dict.fromkeys(("create", "inspect", "ls", "list", "prune", "rm", "remove"), "volumes")
 _REGISTRY = dict.fromkeys(("certificate", "gc", "htpasswd", "ls", "rm", "serve"), "registry")
+_CREDENTIAL = dict.fromkeys(("setup", "status", "unlock", "lock"), "credential")
 _SYSTEM = dict.fromkeys(("info", "doctor"), "system")
 
 # group -> (help, subcommand -> module)
@@ -67,6 +68,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "volume": ("Manage volumes", _VOLUME),
     "registry": ("Serve a registry and look after it", _REGISTRY),
     "system": ("Manage pyd", _SYSTEM),
+    "credential": ("Keep the passwords of registries encrypted", _CREDENTIAL),
 }
 # top-level command -> module
 TOP: dict[str, str] = {

@@ -9,7 +9,7 @@ import binascii
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from pyd.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from pyd.registry.helper import Found, Helper
+    from pyd.registry.vault import Vault
 
 HUB = "docker.io"
 HUB_KEY = "https://index.docker.io/v1/"
+OWN = "pyd"  # the name of pyd's own helper
 _HUB_NAMES = (HUB, "index.docker.io", "registry-1.docker.io")
 _TOKEN_USER = "<token>"  # noqa: S105 - a helper's word for: the secret is an identity token
 
@@ -122,6 +124,37 @@ def forget(host: str) -> None:
                 helper.erase(key)
 
 
+def plain(wanted: Callable[[str], bool]) -> dict[str, Found]:
+    """What is readable in config.json, by its key there; without those of a registry with its own helper and
+    without registry tokens, which helpers have no word for.
+    """
+    from pyd.registry import json_file
+    from pyd.registry.helper import Found
+
+    config, found = json_file.read(docker_config_path()), {}
+    auths, helpers = config.get("auths"), config.get("credHelpers")
+    for key, entry in auths.items() if isinstance(auths, dict) else ():
+        own = isinstance(helpers, dict) and helpers.get(key) not in (None, OWN)
+        kept = _entry(entry, key, "config.json") if isinstance(entry, dict) and not own else None
+        if kept and not kept.registry_token and wanted(key):
+            user = _TOKEN_USER if kept.identity_token else kept.username
+            found[key] = Found(user, kept.identity_token or kept.password)
+    return found
+
+
+def use_own(moved: tuple[str, ...]) -> None:
+    """Name pyd's helper in config.json; the entries `moved` are in its store and are no longer readable."""
+    from pyd.registry import json_file
+
+    def edit(config: dict[str, Any]) -> None:
+        config["credsStore"] = OWN
+        for key in moved:
+            entry = config["auths"][key]
+            config["auths"][key] = {name: value for name, value in entry.items() if name not in _OURS}
+
+    json_file.change(docker_config_path(), edit)
+
+
 def names(host: str) -> tuple[str, ...]:
     """The names under which clients have stored it; ours, which is Docker's, is the first."""
     if host in _HUB_NAMES:
@@ -144,13 +177,18 @@ def _pair(credentials: Credentials) -> str:
     return base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
 
 
-def _helper(config: Mapping[str, Any], keys: tuple[str, ...]) -> Helper | None:
+def _helper(config: Mapping[str, Any], keys: tuple[str, ...]) -> Helper | Vault | None:
     """The one of this registry, else the general one. An empty name means the file."""
     helpers, name = config.get("credHelpers"), config.get("credsStore")
     if isinstance(helpers, dict):
         name = next((helpers[key] for key in keys if isinstance(helpers.get(key), str)), name)
     if not isinstance(name, str) or not name:
         return None
+    if name == OWN:
+        # the same as the program, without starting it: it need not be on the PATH
+        from pyd.registry.vault.settings import required
+
+        return required()
     from pyd.registry.helper import Helper
 
     return Helper(name)

@@ -16,15 +16,18 @@ def read(path: str) -> dict[str, Any]:
     return {} if data is None or not data.strip() else _parse(path, data)
 
 
-def change(path: str, edit: Callable[[dict[str, Any]], None]) -> None:
-    """Let `edit` change the object, and replace the file if it did. Nothing is written when it raises."""
+def change(path: str, edit: Callable[[dict[str, Any]], None], *, mode: int | None = 0o600) -> None:
+    """Let `edit` change the object, and replace the file if it did. Nothing is written when it raises.
+
+    `mode`: of the file from then on; None keeps what it has.
+    """
     with private_file.changing(path) as target:
         data = private_file.read(target)
         document = {} if data is None or not data.strip() else _parse(path, data)
         before = json.dumps(document)
         edit(document)
         if data is None or json.dumps(document) != before:
-            private_file.replace(target, _written(path, document))
+            private_file.replace(target, _written(path, document), mode)
 
 
 def _parse(path: str, data: bytes) -> dict[str, Any]:

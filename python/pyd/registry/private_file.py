@@ -54,8 +54,10 @@ def changing(path: str) -> Iterator[str]:
         raise KernelError(error.message, None, op=error.op, path=error.path, errno=error.errno) from error
 
 
-def replace(target: str, data: bytes) -> None:
-    """Durably, mode 0600, with the owner of the old file. Call it inside of `changing`."""
+def replace(target: str, data: bytes, mode: int | None = 0o600) -> None:
+    """Durably, with the owner of the old file, and its mode when `mode` is None. Call it inside of
+    `changing`.
+    """
     directory, name = os.path.split(target)
     new = f"{directory}/.{name}.new"
     try:
@@ -64,7 +66,7 @@ def replace(target: str, data: bytes) -> None:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(fd, "wb") as file:
-                _keep_owner(target, fd)
+                _keep(target, fd, mode)
                 file.write(data)
                 file.flush()
                 os.fsync(fd)
@@ -77,12 +79,16 @@ def replace(target: str, data: bytes) -> None:
         raise _failed(error, "writing", target) from error
 
 
-def _keep_owner(target: str, fd: int) -> None:
+def _keep(target: str, fd: int, mode: int | None) -> None:
     """Who logs in by sudo, with the home of another, must not take that one's file away."""
     try:
         old = os.stat(target)
+        if mode is None:
+            os.fchmod(fd, old.st_mode & 0o777)
     except FileNotFoundError:
         old = os.stat(os.path.dirname(target))
+        if mode is None:
+            os.fchmod(fd, 0o644)
     if os.geteuid() == 0 and (old.st_uid, old.st_gid) != (0, 0):
         os.fchown(fd, old.st_uid, old.st_gid)
 

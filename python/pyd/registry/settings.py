@@ -85,11 +85,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _file() -> dict[str, object]:
+def config_path() -> str:
+    """Path of pyd's configuration file."""
     path = os.environ.get("PYD_CONFIG")
-    if not path:
-        home = os.environ.get("XDG_CONFIG_HOME") or os.environ.get("HOME", "/") + "/.config"
-        path = "/etc/pyd/config.json" if os.geteuid() == 0 else f"{home}/pyd/config.json"
+    if path:
+        return path
+    home = os.environ.get("XDG_CONFIG_HOME") or os.environ.get("HOME", "/") + "/.config"
+    return "/etc/pyd/config.json" if os.geteuid() == 0 else f"{home}/pyd/config.json"
+
+
+def _file() -> dict[str, object]:
+    path = config_path()
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
