@@ -58,6 +58,8 @@ class Registry:
         self.host = host
         self._transport = transport
         self._base = httpx.URL(base) if base else self._locate()
+        if not base:
+            transport.send_with(self._base, credentials.meta_headers())
         self._authorizer = Authorizer(transport, self._base, partial(credentials.find, host))
 
     @property

@@ -9,6 +9,7 @@ import binascii
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,22 @@ def use_own(moved: tuple[str, ...]) -> None:
             config["auths"][key] = {name: value for name, value in entry.items() if name not in _OURS}
 
     json_file.change(docker_config_path(), edit)
+
+
+def meta_headers() -> dict[str, str]:
+    """Those of `HttpHeaders` in config.json that a registry gets: X-Meta-..., as Docker's daemon passes on.
+
+    The others are for the daemon's API. What is no header is left out.
+    """
+    headers = docker_config().get("HttpHeaders")
+    return {
+        name: value
+        for name, value in (headers.items() if isinstance(headers, dict) else ())
+        if isinstance(value, str)
+        and re.fullmatch(r"x-meta-[a-z0-9_-]+", name, re.IGNORECASE | re.ASCII)
+        and value.isascii()
+        and value.isprintable()
+    }
 
 
 def names(host: str) -> tuple[str, ...]:

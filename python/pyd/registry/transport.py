@@ -22,7 +22,8 @@ import httpx
 
 from pyd.errors import Cancelled, RegistryError, Unavailable, from_os_error
 from pyd.registry.origin import check_redirect, origin
-from pyd.registry.settings import Settings, is_loopback
+from pyd.registry.proxy import proxy_for, shown
+from pyd.registry.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Transport:
         self.settings = settings
         self._tls_verify = tls_verify
         self._clients: dict[str, httpx.Client] = {}
+        self._own_headers: dict[tuple[str, str, int], Mapping[str, str]] = {}
         self._lock = threading.Lock()
         self._open: set[httpx.Response] = set()
         self._stopped = threading.Event()
@@ -55,6 +57,10 @@ class Transport:
     def is_insecure(self, host: str) -> bool:
         """Whether `host` may be spoken to without verified TLS."""
         return not self._tls_verify or self.settings.is_insecure(host)
+
+    def send_with(self, base: httpx.URL, headers: Mapping[str, str]) -> None:
+        """Send `headers` with every request to the origin of `base`, and to no other."""
+        self._own_headers[origin(base)] = headers
 
     def small(
         self,
@@ -240,6 +246,8 @@ class Transport:
             )
         elif "wrong version number" in cause.lower() or "record layer failure" in cause.lower():
             hint = "the server speaks plain http: use --tls-verify=false, or add it to insecure-registries"
+        elif proxy := shown(url):
+            hint = f"the way leads through the proxy {proxy}: see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
         return Unavailable(f"Get {url.scheme}://{_host(url)}{url.path}: {cause}", hint)
 
     def stop(self) -> None:
@@ -269,7 +277,10 @@ class Transport:
     ) -> httpx.Response:
         if self._stopped.is_set():
             raise Cancelled("cancelled")
+        if url.userinfo:  # httpx would make an Authorization header of it
+            url = url.copy_with(userinfo=b"")
         client = self._client(url)
+        headers = {**self._own_headers.get(origin(url), {}), **headers}
         return client.send(
             client.build_request(method, url, headers=headers, data=form, content=content),
             stream=True,
@@ -288,16 +299,14 @@ class Transport:
             response.close()
 
     def _client(self, url: httpx.URL) -> httpx.Client:
-        key = _host(url) if url.scheme == "https" else "http"
-        if url.scheme == "http" and is_loopback(url.host):
-            key = "loopback"
+        key = f"{url.scheme}://{_host(url)}"
         with self._lock:
             client = self._clients.get(key)
             if client is None:
                 client = httpx.Client(
                     verify=self._tls(_host(url)) if url.scheme == "https" else False,
-                    # a proxy has no way to our loopback
-                    trust_env=not is_loopback(url.host),
+                    proxy=proxy_for(url),
+                    trust_env=False,  # proxies are found here; netrc holds passwords for others
                     timeout=_TIMEOUT,
                     limits=_LIMITS,
                     headers=_HEADERS,

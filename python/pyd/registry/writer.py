@@ -94,7 +94,7 @@ class Writer:
         scope: str = "",
     ) -> Iterator[httpx.Response]:
         """One exchange, whose answer is not read yet. Raises httpx.TransportError."""
-        sent = self.registry.authorizer.header(scope or self.scope)
+        sent = self.registry.authorizer.header(scope or self.scope, url)
         for attempt in range(2):
             with self._follow(method, url, headers or {}, body, sent) as response:
                 challenge = response.headers.get("WWW-Authenticate", "")
