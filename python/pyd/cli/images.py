@@ -223,10 +223,23 @@ def _inspect(args: Args) -> int:
     from pyd.cli.main import report
 
     found, status = [], 0
+    remote, verify = args.flag("remote"), args.flag("tls-verify")
+    if args.flag("raw"):
+        if len(args.rest) > 1 or args.text("format"):
+            raise UsageError("--raw prints the manifest of one image as it is")
+        with _engine() as engine:
+            sys.stdout.buffer.write(engine.images.raw(args.rest[0], remote=remote, tls_verify=verify))
+        return 0
     with _engine() as engine:
         for name in args.rest:
             try:
-                found.append(engine.images.inspect(name))
+                if remote:
+                    one = engine.images.inspect_remote(
+                        name, platform=args.text("platform"), tls_verify=verify
+                    )
+                else:
+                    one = engine.images.inspect(name)
+                found.append(one)
             except errors.PydError as error:
                 report(error, args.path)
                 status = 1
@@ -370,7 +383,13 @@ COMMANDS = {
             "inspect",
             _inspect,
             "Display detailed information on images",
-            (Option("format", TEXT, "Format output using a Go template, or 'json'", short="f"),),
+            (
+                Option("format", TEXT, "Format output using a Go template, or 'json'", short="f"),
+                Option("platform", TEXT, "With --remote: the platform, os/arch[/variant]"),
+                Option("raw", BOOL, "Print the manifest, byte for byte"),
+                Option("remote", BOOL, "Ask the registry; nothing is pulled"),
+                Option("tls-verify", BOOL, "Require https with a valid certificate", default=True),
+            ),
             usage="IMAGE...",
             least=1,
             most=None,

@@ -59,12 +59,16 @@ _IMAGE = {
 _VOLUME = dict.fromkeys(("create", "inspect", "ls", "list", "prune", "rm", "remove"), "volumes")
 _REGISTRY = dict.fromkeys(("certificate", "gc", "htpasswd", "ls", "rm", "serve"), "registry")
 _CREDENTIAL = dict.fromkeys(("setup", "status", "unlock", "lock"), "credential")
+_ARTIFACT = dict.fromkeys(("attach", "ls", "pull", "push", "rm"), "artifact")
+_MANIFEST = dict.fromkeys(("annotate", "create", "inspect", "push", "rm"), "manifest")
 _SYSTEM = dict.fromkeys(("info", "doctor"), "system")
 
 # group -> (help, subcommand -> module)
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "container": ("Manage containers", _CONTAINER),
     "image": ("Manage images", _IMAGE),
+    "artifact": ("Manage files in registries, attached to images or not", _ARTIFACT),
+    "manifest": ("Manage manifests of several platforms", _MANIFEST),
     "volume": ("Manage volumes", _VOLUME),
     "registry": ("Serve a registry and look after it", _REGISTRY),
     "system": ("Manage pyd", _SYSTEM),
@@ -83,6 +87,7 @@ TOP: dict[str, str] = {
     "pull": "images",
     "push": "push",
     "rmi": "images",
+    "search": "search",
     "tag": "images",
     "info": "system",
     "version": "system",

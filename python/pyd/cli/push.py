@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _push(args: Args) -> int:
     from pyd.engine.engine import Engine
-    from pyd.oci.reference import Reference
+    from pyd.engine.image_pull import Reference
 
     refuse_content_trust(args)
     quiet, all_tags = args.flag("quiet"), args.flag("all-tags")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyd.engine.containers import Containers
     from pyd.engine.image_pull import Watcher
     from pyd.engine.images import Images
+    from pyd.engine.manifests import Manifests
     from pyd.engine.volumes import Volumes
     from pyd.store.images import Image
 
@@ -60,6 +61,12 @@ class Engine:
         images = Images(self.store)
         images.on_pull = self.on_pull
         return images
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        from pyd.engine.manifests import Manifests
+
+        return Manifests(self.store)
 
     @cached_property
     def volumes(self) -> Volumes:

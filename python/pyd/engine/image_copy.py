@@ -65,7 +65,7 @@ def copy(
             root = given.root()
             inner, root = _documents(given, root, platform, everything)
             if taking.workers:
-                _send(given, taking, [manifest for _, manifest in inner], watcher)
+                send_blobs(given, taking, [manifest for _, manifest in inner], watcher)
                 for served, _ in inner[:-1]:
                     taking.put(served)
             taking.finish(root, given)
@@ -103,7 +103,10 @@ def _documents(
     return list(found.values()), root
 
 
-def _send(source: Source, sink: Sink, documents: Sequence[Manifest | Index], watcher: CopyWatcher) -> None:
+def send_blobs(
+    source: Source, sink: Sink, documents: Sequence[Manifest | Index], watcher: CopyWatcher
+) -> None:
+    """All blobs of the manifests, several at a time."""
     blobs = {
         blob.digest: blob
         for document in documents

@@ -194,6 +194,20 @@ class Images:
 
         return inspect(self._store, name)
 
+    def inspect_remote(
+        self, name: str, *, platform: str | None = None, tls_verify: bool = True
+    ) -> dict[str, Any]:
+        """What its registry says of an image, without pulling it."""
+        from pyd.engine.remote_images import inspect
+
+        return inspect(name, platform=platform or "", tls_verify=tls_verify)
+
+    def raw(self, name: str, *, remote: bool = False, tls_verify: bool = True) -> bytes:
+        """The bytes of the manifest: the stored one, or what the registry has under this name."""
+        from pyd.engine.remote_images import raw
+
+        return raw(self._store, name, remote=remote, tls_verify=tls_verify)
+
     def tag(self, source: str, target: str) -> None:
         """Give an image another name."""
         reference = Reference.parse(target)

@@ -66,6 +66,10 @@ class RegistrySink:
         self._target.put_manifest(served, served.digest)
 
     def finish(self, root: Served, source: Source) -> None:
+        self.put_root(root)
+
+    def put_root(self, root: Served) -> None:
+        """Let the name mean `root`."""
         if self._target.reference.digest not in (None, root.digest):
             raise RegistryError(f"the image is {root.digest}, and cannot be stored as {self._name}")
         self._target.put_manifest(root, self._name)
