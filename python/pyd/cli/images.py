@@ -7,7 +7,7 @@ import sys
 from functools import partial
 
 from pyd import errors
-from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, refuse_content_trust
+from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, UsageError, refuse_content_trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
