@@ -42,7 +42,24 @@ class Registry:
         self.writer = Writer(store.db)
         self.mirror = Mirror(self, options.mirror) if options.mirror else None
         self.receiving = 0  # requests that send a blob now
+        self._active = 0  # requests that are not answered yet
+        self._idle = asyncio.Event()
+        self._is_draining = False
         self.connections = 0
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until the requests that are here are answered; no connection gets another one in.
+
+        aiohttp's own way would stop reading at once, and an upload that is under way could not end.
+        """
+        self._is_draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                while self._active:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            pass
 
     async def close(self) -> None:
         if self.mirror is not None:
@@ -75,14 +92,20 @@ class Registry:
         started = time.monotonic()
         call = Call(self, request, Grant())
         status, sent = 499, 0
+        self._active += 1
         try:
             response = await self._answer(call)
+            if self._is_draining:
+                response.force_close()
             status = response.status
             sent = call.sent if call.sent else response.content_length or 0
             if request.method == "HEAD":
                 sent = 0
             return response
         finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
             seconds = time.monotonic() - started
             self.metrics.count(_method(request), call.route, status, seconds, sent or call.sent)
             if self.options.access_log:

@@ -45,6 +45,7 @@ def collect(
     now = time.time()
     manifests = store.db.transact(lambda tx: _forget(tx, now - grace, untagged))
     removed, size = _delete_files(store)
+    _share(store)
     uploads = sweep(store.files, uploads_before=now - upload_expiry, temporary_before=now - upload_expiry)
     return Collected(manifests, removed, size, uploads)
 
@@ -98,3 +99,21 @@ def _delete_files(store: Store) -> tuple[int, int]:
         count, total = store.db.transact(lambda tx, batch=batch: delete(tx, batch))  # type: ignore[misc]
         removed, size = removed + count, size + total
     return removed, size
+
+
+def _share(store: Store) -> None:
+    """A blob that was here before pyd's content store had it too is kept once from now on."""
+    if store.files.shared is None:
+        return
+
+    def share(tx: Transaction, digests: list[str]) -> None:
+        for digest in digests:
+            if tx.one("SELECT 1 FROM blobs WHERE digest = ?", (digest,)) is not None:
+                # both files were verified when they came; who reads the old one keeps it
+                store.files.link_shared(digest)
+
+    known = [row[0] for row in store.db.query("SELECT digest FROM blobs")]
+    candidates = [digest for digest in known if store.files.is_kept_twice(digest)]
+    for start in range(0, len(candidates), _BATCH):
+        batch = candidates[start : start + _BATCH]
+        store.db.transact(lambda tx, batch=batch: share(tx, batch))  # type: ignore[misc]

@@ -72,6 +72,15 @@ class Files:
         os.rename(temporary, target)
         return True
 
+    def is_kept_twice(self, digest: str) -> bool:
+        """Whether pyd's content store has a file of its own with the same bytes."""
+        source = self.shared_path(digest)
+        try:
+            ours, theirs = os.stat(self.path(digest)), os.stat(source or "")
+        except OSError:
+            return False
+        return ours.st_size == theirs.st_size and ours.st_ino != theirs.st_ino
+
     def digests(self) -> Iterator[str]:
         """Every file under blobs/."""
         for algorithm in ALGORITHMS:

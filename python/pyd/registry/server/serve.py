@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -76,9 +77,11 @@ async def _serve(
         max_line_size=8190,
         max_field_size=16 << 10,  # tokens with many scopes
         access_log=None,
+        # what aiohttp has to say is about requests that are no HTTP: anybody could fill the log with it
+        logger=logging.Logger("pyd-registry", logging.CRITICAL + 1),
     )
     server.registry = registry
-    runner = web.ServerRunner(server, shutdown_timeout=options.shutdown)
+    runner = web.ServerRunner(server, shutdown_timeout=1)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,9 +91,12 @@ async def _serve(
     housekeeping = asyncio.create_task(_keep_house(registry))
     try:
         await runner.setup()
-        await web.SockSite(runner, listener, ssl_context=context, backlog=_BACKLOG).start()
+        site = web.SockSite(runner, listener, ssl_context=context, backlog=_BACKLOG)
+        await site.start()
         _announce(options, listener)
         await stopped.wait()
+        await site.stop()  # listening
+        await registry.drain(options.shutdown)
     finally:
         housekeeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
