@@ -85,8 +85,11 @@ def test_end_of_the_container_ends_the_exec(sleeper: str, pyd: Pyd) -> None:
 
 
 def test_killed_client_leaves_the_process(sleeper: str, pyd: Pyd) -> None:
-    process = pyd.popen("exec", sleeper, "sh", "-c", "sleep 2; echo survived > /tmp/mark")
-    wait_until(lambda: "sleep 2" in pyd("top", sleeper).stdout, 5)
+    process = pyd.popen(
+        "exec", sleeper, "sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.1; done; echo survived > /tmp/mark"
+    )
+    wait_until(lambda: "/tmp/go" in pyd("top", sleeper).stdout, 20)
     process.kill()
     process.communicate()
-    wait_until(lambda: pyd("exec", sleeper, "cat", "/tmp/mark", code=None).out == "survived", 10)
+    pyd("exec", sleeper, "touch", "/tmp/go")
+    wait_until(lambda: pyd("exec", sleeper, "cat", "/tmp/mark", code=None).out == "survived", 20)

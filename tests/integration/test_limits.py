@@ -57,7 +57,8 @@ def test_cpus(payload: Path, busybox: str, pyd: Pyd) -> None:
     """Half a processor for 2 s is 1 s of processor time, whatever the machine does besides."""
     mount = f"{payload}:/payload:ro"
     milliseconds = int(pyd("run", "--rm", "--cpus", "0.5", "-v", mount, busybox, "/payload", "spin", "2").out)
-    assert 500 < milliseconds < 1250
+    # the kernel settles the account once a period: some periods may be overdrawn
+    assert 500 < milliseconds < 1500
 
 
 def test_pids_limit(payload: Path, busybox: str, pyd: Pyd) -> None:

@@ -198,6 +198,15 @@ fn limits_arrive() {
     expect_v2("pids.max", "max");
 }
 
+fn has_controller(name: &str) -> bool {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let mut controllers = own
+        .lines()
+        .filter_map(|line| line.split(':').nth(1))
+        .flat_map(|names| names.split(','));
+    controllers.any(|controller| controller == name)
+}
+
 #[test]
 fn wrong_values_are_explained_and_leave_nothing() {
     if !usable() {
@@ -225,6 +234,10 @@ fn wrong_values_are_explained_and_leave_nothing() {
             "4095:77",
         ),
     ] {
+        // Where the controller is mounted a class is nothing wrong.
+        if word == "net_cls" && has_controller(word) {
+            continue;
+        }
         let path = path(name);
         let resources: LinuxResources = serde_json::from_str(resources).unwrap();
         let error = Cgroup::create(&path, Some(&resources)).unwrap_err();
