@@ -14,6 +14,10 @@ from typing import Any, TypeAlias, final
 
 __all__ = [
     "Allowance",
+    "FileDifference",
+    "FileNode",
+    "ImageContent",
+    "LayerContent",
     "LayerIngest",
     "Progress",
     "UnpackedLayer",
@@ -22,6 +26,9 @@ __all__ = [
     "cgroup_info",
     "cgroup_pids",
     "cgroup_stats",
+    "compare_layers",
+    "disk_usage",
+    "explore_layers",
     "hash_file",
     "network_addresses",
     "network_forget",
@@ -181,6 +188,127 @@ def syncfs(path: _Path) -> None:
 
 def tree_usage(path: _Path) -> tuple[int, int]:
     """(bytes in regular files and symlinks, inodes) below and including `path`; hard links count once."""
+
+def disk_usage(paths: list[str]) -> list[tuple[int, int, int]]:
+    """(bytes allocated on disk, directories too; bytes in regular files and symlinks; inodes) of each tree.
+
+    A file with links in several of them counts for one: the first sum is what du(1) says of all together. A
+    path that does not exist has nothing.
+    """
+
+@final
+class FileNode:
+    """A file in a stack of layers, as overlayfs would show it."""
+
+    @property
+    def kind(self) -> str:
+        """file, directory, symlink, fifo, socket, character device, block device"""
+    @property
+    def mode(self) -> int:
+        """Permissions, setuid, setgid, sticky."""
+    @property
+    def uid(self) -> int: ...
+    @property
+    def gid(self) -> int: ...
+    @property
+    def size(self) -> int:
+        """Bytes of a regular file, else 0."""
+    @property
+    def mtime(self) -> tuple[int, int]:
+        """Seconds and nanoseconds."""
+    @property
+    def device(self) -> tuple[int, int]:
+        """Major and minor number."""
+    @property
+    def target(self) -> str:
+        """Of a symlink."""
+    @property
+    def xattrs(self) -> list[tuple[str, bytes]]:
+        """By name, without those of overlayfs."""
+
+@final
+class FileDifference:
+    """One path in which two stacks of layers differ."""
+
+    @property
+    def path(self) -> str:
+        """Without a slash at its beginning; "" for the root."""
+    @property
+    def before(self) -> FileNode | None: ...
+    @property
+    def after(self) -> FileNode | None: ...
+    @property
+    def changes(self) -> list[str]:
+        """type, size, content, mode, owner, target, device, xattrs, mtime; empty if only one side has it"""
+
+@final
+class LayerContent:
+    """What a layer does to those below it. Pairs are (files, bytes); directories are not counted as files."""
+
+    @property
+    def entries(self) -> int:
+        """All that it has, directories too, whiteouts not."""
+    @property
+    def bytes(self) -> int:
+        """In regular files, hard links once."""
+    @property
+    def added(self) -> tuple[int, int]: ...
+    @property
+    def changed(self) -> tuple[int, int]:
+        """Files that it has in the place of others, with the bytes of the new ones."""
+    @property
+    def removed(self) -> tuple[int, int]: ...
+    @property
+    def wasted(self) -> tuple[int, int]:
+        """Of its own files those that a later layer replaces or removes."""
+    @property
+    def events(self) -> list[tuple[str, str, int]]:
+        """(added, changed or removed; path; bytes), biggest first"""
+
+@final
+class ImageContent:
+    """What the layers of an image make together. Layers are numbered from the bottom."""
+
+    @property
+    def layers(self) -> list[LayerContent]: ...
+    @property
+    def directories(self) -> list[tuple[str, int, int, int]]:
+        """(path, bytes below it, files below it, uppermost layer that has it) of all visible ones, by path"""
+    @property
+    def files(self) -> list[tuple[str, int, int]]:
+        """(path, bytes, layer) of the biggest visible ones"""
+    @property
+    def visible(self) -> tuple[int, int]:
+        """(files, bytes) that a container sees"""
+    @property
+    def wasted(self) -> tuple[int, int]:
+        """(files, bytes) that are stored and not visible"""
+    @property
+    def wastes(self) -> list[tuple[str, int, list[int]]]:
+        """(path, bytes, layers that have it in vain), biggest first"""
+    @property
+    def copied(self) -> tuple[int, int]:
+        """(files, bytes) whose content another file has as well; those below 4096 bytes are passed over"""
+    @property
+    def copies(self) -> list[tuple[int, list[tuple[int, str]]]]:
+        """(bytes of one, [(layer, path)]) of files with the same content, what wastes most first"""
+    @property
+    def least(self) -> int:
+        """Sum over all paths of the fewest bytes that they have in any layer (0 once removed)."""
+    @property
+    def stored(self) -> int:
+        """Sum over all paths of the bytes that they have in all layers."""
+
+def compare_layers(before: list[str], after: list[str]) -> list[FileDifference]:
+    """What leads from the root directory that the layers `before` make (their directories, top first) to that
+    of `after`, by path. What both have in common is not looked at; with nothing before, all of `after` is
+    given. Files are read when their length does not tell.
+    """
+
+def explore_layers(layers: list[str], *, top: int = 0, copies: bool = True) -> ImageContent:
+    """What each of `layers` (directories, bottom first) adds and what is wasted. `top`: how many of the
+    biggest are listed, 0 for all. Looking for `copies` reads all files that have a length in common.
+    """
 
 def cgroup_info() -> dict[str, Any]:
     """{"mode": "v1" | "v2" | "hybrid", "controllers": {name: "v1" | "v2"}, "unusable": {name: reason},

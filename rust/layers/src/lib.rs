@@ -24,8 +24,10 @@ mod rights;
 mod settle;
 mod source;
 pub mod tar;
+mod threads;
 mod tree;
 mod usage;
+mod view;
 
 pub use allowance::Allowance;
 pub use digest::{Digest, Hasher, hash_file};
@@ -37,4 +39,8 @@ pub use progress::Progress;
 pub use receive::End;
 pub use remove::remove_tree;
 pub use settle::settle_layer;
-pub use usage::{Usage, tree_usage};
+pub use usage::{Usage, disk_usage, tree_usage};
+pub use view::{
+    Copies, Difference, Directory, Event, Exploration, FileKind, Happening, LayerReport, Node,
+    Tally, Waste, compare, explore,
+};

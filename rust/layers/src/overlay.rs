@@ -39,8 +39,12 @@ pub fn make_opaque(place: &Place<'_>) -> Result<()> {
 }
 
 pub fn is_opaque(place: &Place<'_>) -> Result<bool> {
-    let path = place.proc_path()?;
-    Ok([TRUSTED_OPAQUE, USER_OPAQUE]
+    Ok(is_opaque_at(&place.proc_path()?))
+}
+
+/// The same of a directory by a path that follows nothing on its way.
+pub fn is_opaque_at(path: &CStr) -> bool {
+    [TRUSTED_OPAQUE, USER_OPAQUE]
         .iter()
-        .any(|name| xattr::lget(&path, name).is_ok_and(|value| value == b"y")))
+        .any(|name| xattr::lget(path, name).is_ok_and(|value| value == b"y"))
 }

@@ -47,3 +47,15 @@ pub fn tree_usage(py: Python<'_>, path: PathBuf) -> PyResult<(u64, u64)> {
         Ok((usage.bytes, usage.inodes))
     })
 }
+
+#[pyfunction]
+pub fn disk_usage(py: Python<'_>, paths: Vec<PathBuf>) -> PyResult<Vec<(u64, u64, u64)>> {
+    let progress = Arc::<Progress>::default();
+    job::long(py, &progress, || {
+        let found = pyd_layers::disk_usage(&paths, &progress)?;
+        Ok(found
+            .into_iter()
+            .map(|usage| (usage.allocated, usage.bytes, usage.inodes))
+            .collect())
+    })
+}

@@ -9,13 +9,14 @@ mod job;
 mod layer;
 mod progress;
 mod value;
+mod view;
 
 use pyo3::prelude::*;
 
 #[pymodule(name = "_native")]
 mod native {
     #[pymodule_export]
-    use crate::files::{hash_file, remove_tree, syncfs, tree_usage};
+    use crate::files::{disk_usage, hash_file, remove_tree, syncfs, tree_usage};
     #[pymodule_export]
     use crate::host::{
         capabilities, cgroup_destroy, cgroup_info, cgroup_pids, cgroup_stats, network_addresses,
@@ -27,4 +28,8 @@ mod native {
     use crate::layer::{UnpackedLayer, settle_layer, unpack_blob};
     #[pymodule_export]
     use crate::progress::{Allowance, Progress};
+    #[pymodule_export]
+    use crate::view::{
+        FileDifference, FileNode, ImageContent, LayerContent, compare_layers, explore_layers,
+    };
 }
