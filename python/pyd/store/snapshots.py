@@ -14,6 +14,12 @@ from pyd.paths import Paths
 from pyd.record import Record
 from pyd.store.db import Database
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyd._native import FileDifference as FileDifference
+    from pyd._native import FileNode as FileNode
+    from pyd._native import ImageContent as ImageContent
+
 
 class Snapshot(Record):
     chain_id: Digest
@@ -67,3 +73,18 @@ class Snapshots:
     def total(self) -> int:
         """Bytes of all snapshots."""
         return int(self._db.query("SELECT coalesce(sum(size), 0) AS total FROM snapshots")[0]["total"])
+
+    def compare(self, before: Sequence[str], after: Sequence[str]) -> Sequence[FileDifference]:
+        """What leads from one stack of layers (chainIDs, top first) to another, as paths of their files."""
+        from pyd import _native
+
+        return _native.compare_layers(self.lower_dirs(before), self.lower_dirs(after))
+
+    def explore(self, layers: Sequence[str], *, copies: bool = True) -> ImageContent:
+        """What each of the layers (chainIDs, top first) adds, and what the upper ones make useless.
+
+        `copies`: look for files with the same content too, which reads many of them.
+        """
+        from pyd import _native
+
+        return _native.explore_layers(self.lower_dirs(layers)[::-1], copies=copies)
