@@ -48,7 +48,7 @@ class Trash:
             if tree is None and not wait:
                 break
             _remove(left.pop(), tree)
-        if left:
+        if left and not _is_swept(self._paths.trash):
             _detach(self._paths.trash)
 
 
@@ -89,6 +89,20 @@ def _remove(path: str, entries: list[tuple[str, bool]] | None) -> None:
         _native.remove_tree(path)
     except FileNotFoundError:
         pass
+
+
+def _is_swept(trash: str) -> bool:
+    """Whether a sweeper works there: it sees what has come before it ends."""
+    import fcntl
+
+    fd = os.open(trash, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _detach(trash: str) -> None:
