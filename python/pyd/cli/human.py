@@ -17,7 +17,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def confirmed(warning: str, force: bool) -> bool:
+def confirmed(warning: str, force: bool = False) -> bool:
     """Ask before something is deleted. No terminal and no answer mean no."""
     if force:
         return True

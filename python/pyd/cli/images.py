@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pyd import errors
@@ -12,7 +13,7 @@ from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, UsageError,
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
-    from pyd.engine.image_views import Row
+    from pyd.engine.image_views import Branch, Row
 
 _NONE = "<none>"
 
@@ -113,14 +114,25 @@ _HEADERS = {
 def _list(args: Args) -> int:
     from pyd.cli.table import print_rows
 
+    name, filters = args.rest[0] if args.rest else "", args.all("filter")
+    full, format = args.flag("no-trunc"), args.text("format")
+    if args.flag("tree"):
+        if format or args.flag("quiet"):
+            raise UsageError("--tree cannot be used with --format or --quiet")
+        with _engine() as engine:
+            _print_tree(engine.images.tree(name=name, filters=filters), full)
+        return 0
     with _engine() as engine:
-        rows = engine.images.list(name=args.rest[0] if args.rest else "", filters=args.all("filter"))
-    full = args.flag("no-trunc")
+        rows = engine.images.list(name=name, filters=filters)
+        # only for those who ask: it needs the layers of all images
+        wants_shared = format == "json" or any(
+            field in (format or "") for field in ("SharedSize", "UniqueSize")
+        )
+        shared = engine.images.shared_sizes() if wants_shared else None
     if args.flag("quiet"):
         for image_id in dict.fromkeys(row.id for row in rows):
             print(image_id if full else image_id[7:19])
         return 0
-    format = args.text("format")
     if format is None:
         from pyd.config import docker_config
 
@@ -129,11 +141,31 @@ def _list(args: Args) -> int:
     columns = ["Repository", "Tag", "ID", "CreatedSince", "Size"]
     if args.flag("digests"):
         columns.insert(2, "Digest")
-    print_rows([_fields(row, full) for row in rows], _HEADERS, columns, format)
+    print_rows([_fields(row, full, shared) for row in rows], _HEADERS, columns, format)
     return 0
 
 
-def _fields(row: Row, full: bool) -> dict[str, str]:
+def _print_tree(branches: Sequence[Branch], full: bool) -> None:
+    """Each image below that which it is built on, with the bytes that it adds."""
+    from pyd.engine.image_remove import familiar
+    from pyd.sizes import decimal_size
+
+    def show(branch: Branch, lead: str, below: str, is_child: bool) -> None:
+        image = branch.image
+        names = ", ".join(familiar(key) for key in image.references) or _NONE
+        size = decimal_size(image.size)
+        size = f"+{decimal_size(branch.own)} of {size}" if is_child else size
+        print(f"{lead}{names}  {image.id if full else image.id[7:19]}  {size}")
+        for child in branch.children[:-1]:
+            show(child, f"{below}├── ", f"{below}│   ", True)
+        for child in branch.children[-1:]:
+            show(child, f"{below}└── ", f"{below}    ", True)
+
+    for branch in branches:
+        show(branch, "", "", False)
+
+
+def _fields(row: Row, full: bool, shared: Mapping[str, int] | None) -> dict[str, str]:
     from pyd.cli.table import age, local_time
     from pyd.sizes import decimal_size
 
@@ -149,8 +181,8 @@ def _fields(row: Row, full: bool) -> dict[str, str]:
         "Size": size,
         "VirtualSize": size,
         "Containers": str(row.containers),
-        "SharedSize": "N/A",
-        "UniqueSize": "N/A",
+        "SharedSize": "N/A" if shared is None else decimal_size(shared.get(row.id, 0)),
+        "UniqueSize": "N/A" if shared is None else decimal_size(row.size - shared.get(row.id, 0)),
     }
 
 
@@ -247,27 +279,6 @@ def _inspect(args: Args) -> int:
     return status
 
 
-def _prune(args: Args) -> int:
-    from pyd.cli.human import confirmed
-    from pyd.sizes import decimal_size
-
-    everything = args.flag("all")
-    what = (
-        "all images without at least one container associated to them"
-        if everything
-        else "all dangling images"
-    )
-    if not confirmed(f"This will remove {what}.", args.flag("force")):
-        print("Total reclaimed space: 0B")
-        return 0
-    with _engine() as engine:
-        lines, freed = engine.images.prune(everything=everything, filters=args.all("filter"))
-    if lines:
-        print("Deleted Images:", *lines, "", sep="\n")
-    print(f"Total reclaimed space: {decimal_size(freed)}")
-    return 0
-
-
 _QUIET = Option("quiet", BOOL, "Only show image IDs", short="q")
 _NO_TRUNC = Option("no-trunc", BOOL, "Don't truncate output")
 _FORMAT = Option("format", TEXT, "Format output using a Go template, 'table TEMPLATE' or 'json'")
@@ -279,6 +290,7 @@ _LIST = (
     _FORMAT,
     _NO_TRUNC,
     _QUIET,
+    Option("tree", BOOL, "Show each image below that which it is built on"),
 )
 _REMOVE = (
     Option("force", BOOL, "Force removal of the image", short="f"),
@@ -394,16 +406,6 @@ COMMANDS = {
             least=1,
             most=None,
             completes="images",
-        ),
-        Command(
-            "prune",
-            _prune,
-            "Remove unused images",
-            (
-                Option("all", BOOL, "Remove all unused images, not just dangling ones", short="a"),
-                Option("filter", LIST, "Provide filter values: dangling, label, label!, until"),
-                Option("force", BOOL, "Do not prompt for confirmation", short="f"),
-            ),
         ),
     )
 }

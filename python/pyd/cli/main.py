@@ -43,25 +43,28 @@ _CONTAINER = {
 }
 _IMAGE = {
     "copy": "copy",
+    "diff": "explore",
+    "explore": "explore",
     "history": "images",
     "import": "images",
     "inspect": "images",
     "load": "images",
     "ls": "images",
     "list": "images",
-    "prune": "images",
+    "prune": "prune",
     "pull": "images",
     "push": "push",
     "rm": "images",
     "remove": "images",
     "tag": "images",
 }
-_VOLUME = dict.fromkeys(("create", "inspect", "ls", "list", "prune", "rm", "remove"), "volumes")
 _REGISTRY = dict.fromkeys(("certificate", "gc", "htpasswd", "ls", "rm", "serve"), "registry")
 _CREDENTIAL = dict.fromkeys(("setup", "status", "unlock", "lock"), "credential")
 _ARTIFACT = dict.fromkeys(("attach", "ls", "pull", "push", "rm"), "artifact")
 _MANIFEST = dict.fromkeys(("annotate", "create", "inspect", "push", "rm"), "manifest")
-_SYSTEM = dict.fromkeys(("info", "doctor"), "system")
+_VOLUME = {**dict.fromkeys(("create", "inspect", "ls", "list", "rm", "remove"), "volumes"), "prune": "prune"}
+_NETWORK = {"prune": "prune"}
+_SYSTEM = {"info": "system", "doctor": "system", "df": "df", "check": "check", "prune": "prune"}
 
 # group -> (help, subcommand -> module)
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {
@@ -71,6 +74,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "manifest": ("Manage manifests of several platforms", _MANIFEST),
     "volume": ("Manage volumes", _VOLUME),
     "registry": ("Serve a registry and look after it", _REGISTRY),
+    "network": ("Manage networks", _NETWORK),
     "system": ("Manage pyd", _SYSTEM),
     "credential": ("Keep the passwords of registries encrypted", _CREDENTIAL),
 }

@@ -7,12 +7,11 @@ import sys
 from pyd import errors
 from pyd.cli import table
 from pyd.cli.command import BOOL, LIST, TEXT, Args, Command, Option, UsageError
-from pyd.cli.human import confirmed, print_documents, printable
+from pyd.cli.human import print_documents, printable
 from pyd.cli.main import each
 from pyd.cli.options import pairs
 from pyd.engine import filters
 from pyd.engine.engine import Engine
-from pyd.sizes import decimal_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,23 +85,6 @@ def rm(args: Args) -> int:
     return each(args, lambda name: engine.volumes.remove(name, force=args.flag("force")))
 
 
-def prune(args: Args) -> int:
-    everything = args.flag("all")
-    wanted = filters.parse(args.all("filter"))
-    filters.check_names(wanted, ("label", "all"))
-    everything = everything or "true" in wanted.get("all", ())
-    kind = "all" if everything else "anonymous"
-    if not confirmed(
-        f"This will remove {kind} local volumes not used by at least one container.", args.flag("force")
-    ):
-        return 1
-    removed, freed = Engine().volumes.prune(everything=everything, labels=tuple(wanted.get("label", ())))
-    if removed:
-        print("Deleted Volumes:\n" + "\n".join(removed) + "\n")
-    print(f"Total reclaimed space: {decimal_size(freed, 4)}")
-    return 0
-
-
 _FILTER = Option("filter", LIST, "name=…, label=…, driver=…, dangling=true", short="f")
 _LS = Command(
     "ls",
@@ -152,14 +134,4 @@ COMMANDS = {
     ),
     "rm": _RM,
     "remove": _RM,
-    "prune": Command(
-        "prune",
-        prune,
-        "Remove volumes that no container uses.",
-        (
-            Option("all", BOOL, "Named ones too", short="a"),
-            Option("filter", LIST, "label=…"),
-            Option("force", BOOL, "Do not ask", short="f"),
-        ),
-    ),
 }

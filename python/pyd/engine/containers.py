@@ -121,10 +121,11 @@ class Containers:
         return lifecycle.update(self._engine, name, changes)
 
     def prune(self, filters: Mapping[str, list[str]] | None = None) -> tuple[Sequence[str], int]:
-        """Remove all that do not run: (ids, bytes freed)."""
-        from pyd.engine import lifecycle
+        """Remove all that do not run: (ids, bytes of the disk that are freed)."""
+        from pyd.engine import prune
 
-        return lifecycle.prune(self._engine, dict(filters or {}))
+        done = prune.carry_out(self._engine, prune.containers(self._engine, filters or {}))
+        return [item.id for item in done.items], done.bytes
 
     def list(
         self, *, all: bool = False, last: int = 0, filters: Mapping[str, list[str]] | None = None

@@ -1,10 +1,10 @@
-"""`rmi` and `image prune`: names go, and with the last one the image."""
+"""`rmi`: names go, and with the last one the image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyd.errors import Conflict, InvalidArgument, PydError
+from pyd.errors import Conflict, InvalidArgument
 from pyd.oci.reference import Reference
 
 TYPE_CHECKING = False
@@ -81,26 +81,3 @@ def _check_by_id(image: Image, users: Sequence[tuple[str, str]], force: bool) ->
 def familiar(canonical: str) -> str:
     """docker.io/library/a:b as people see it: a:b"""
     return Reference.parse(canonical).familiar
-
-
-def prune(store: Store, *, everything: bool = False, filters: Sequence[str] = ()) -> tuple[list[str], int]:
-    """Remove images that no container uses: those without a tag, or with `everything` all of them.
-
-    Returns Docker's lines and the bytes of unpacked layers that were freed.
-    """
-    from pyd.engine.image_filters import PRUNE, Filters
-
-    chosen = Filters(store, filters, PRUNE)
-    # what counts is what `until` and `label` say; `dangling=false` is another way to say --all
-    everything = everything or chosen.dangling is False
-    lines: list[str] = []
-    before = store.snapshots.total()
-    for summary in store.images.list():
-        if summary.containers or (summary.references and not everything) or not chosen.match(summary):
-            continue
-        try:
-            lines += remove(store, summary.id, force=True, prune=False)
-        except PydError:
-            continue  # a container was made from it meanwhile
-    store.gc()
-    return lines, max(0, before - store.snapshots.total())

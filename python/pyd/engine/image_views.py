@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pyd.engine.image_filters import LIST, Filters
 from pyd.engine.image_remove import familiar
-from pyd.oci.image_config import Defaults
+from pyd.oci.image_config import Defaults, ImageConfig
 from pyd.oci.reference import Reference
 
 TYPE_CHECKING = False
@@ -98,6 +98,61 @@ def history(store: Store, name: str) -> list[HistoryLine]:
     return lines
 
 
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """An image in the tree of what is built on what. `own`: bytes of the layers that those above it lack."""
+
+    image: ImageSummary
+    own: int
+    children: tuple[Branch, ...]
+
+
+def shared_sizes(store: Store) -> dict[str, int]:
+    """Bytes of each image that are in layers which other images have too."""
+    chains = store.images.chains()
+    users: dict[str, int] = {}
+    for chain in chains.values():
+        for chain_id, _ in chain:
+            users[chain_id] = users.get(chain_id, 0) + 1
+    return {
+        image: sum(size for chain_id, size in chain if users[chain_id] > 1) for image, chain in chains.items()
+    }
+
+
+def tree(store: Store, *, name: str = "", filters: Sequence[str] = ()) -> list[Branch]:
+    """The images with those below them that have all their layers and more, biggest first. Images that do not
+    pass the filters are left out, and what is built on them comes up.
+    """
+    chosen = Filters(store, (*filters, f"reference={name}") if name else tuple(filters), LIST)
+    images = {str(image.id): image for image in store.images.list() if chosen.match(image)}
+    chains = {image: chain for image, chain in store.images.chains().items() if image in images}
+    # several images may have the same layers and differ in their settings: the first stands for them
+    tops: dict[str, str] = {}
+    for image, chain in chains.items():
+        tops.setdefault(chain[-1][0], image)
+    children: dict[str, list[tuple[str, int]]] = {}
+    for image in images:
+        chain = chains.get(image, [])
+        parent, own = "", sum(size for _, size in chain)
+        for chain_id, _ in chain[:-1]:
+            parent = tops.get(chain_id, parent)
+        own -= sum(size for _, size in chains.get(parent, ()))
+        children.setdefault(parent, []).append((image, own))
+
+    def branches(parent: str) -> tuple[Branch, ...]:
+        below = sorted(children.get(parent, ()), key=lambda one: (-one[1], one[0]))
+        return tuple(Branch(images[image], own, branches(image)) for image, own in below)
+
+    return list(branches(""))
+
+
+def layer_steps(config: ImageConfig) -> list[str]:
+    """The command that made each layer, bottom first; "" where the history does not say."""
+    steps = [step.created_by for step in config.history if not step.empty_layer]
+    count = len(config.diff_ids)
+    return (steps + [""] * count)[:count]
+
+
 def inspect(store: Store, name: str) -> dict[str, Any]:
     """The image with the field names of Docker's API (GET /images/{name}/json)."""
     image = store.images.resolve(name)
@@ -126,8 +181,18 @@ def inspect(store: Store, name: str) -> dict[str, Any]:
             },
         },
         "RootFS": {"Type": "layers", "Layers": list(image.config.diff_ids)},
-        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
+        "Metadata": {"LastTagTime": store.images.tagged(image.id)},
+        "Descriptor": _descriptor(store, image),
     }
+
+
+def _descriptor(store: Store, image: Image) -> dict[str, Any]:
+    """Of its manifest, as Docker says since 28."""
+    kinds = {blob.digest: blob for blob in store.images.blobs(image.id)}
+    blob = kinds.get(image.manifest)
+    media_type = blob.media_type if blob else "application/vnd.oci.image.manifest.v1+json"
+    size = blob.size if blob else store.content.size(image.manifest) or 0
+    return {"mediaType": media_type, "digest": image.manifest, "size": size}
 
 
 def _comment(image: Image) -> str:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from pyd.engine.archive import Loaded
     from pyd.engine.image_copy import Copied, CopyWatcher
+    from pyd.engine.image_diff import Difference
+    from pyd.engine.image_explore import Explored
     from pyd.engine.image_pull import Pulled, Watcher
     from pyd.engine.image_push import Pushed, PushWatcher
-    from pyd.engine.image_views import HistoryLine, Row
+    from pyd.engine.image_views import Branch, HistoryLine, Row
     from pyd.oci.digest import Digest
     from pyd.store import Store
     from pyd.store.images import Image
@@ -182,6 +184,18 @@ class Images:
 
         return rows(self._store, name=name, filters=filters)
 
+    def tree(self, *, name: str = "", filters: Sequence[str] = ()) -> Sequence[Branch]:
+        """The images by what is built on what."""
+        from pyd.engine.image_views import tree
+
+        return tree(self._store, name=name, filters=filters)
+
+    def shared_sizes(self) -> dict[str, int]:
+        """Bytes of each image (by id) in layers that other images have too."""
+        from pyd.engine.image_views import shared_sizes
+
+        return shared_sizes(self._store)
+
     def history(self, name: str) -> Sequence[HistoryLine]:
         """How it was made, newest step first."""
         from pyd.engine.image_views import history
@@ -208,6 +222,18 @@ class Images:
 
         return raw(self._store, name, remote=remote, tls_verify=tls_verify)
 
+    def diff(self, before: str, after: str, *, mtime: bool = False) -> Difference:
+        """In what two images differ. `mtime`: also files whose time alone does."""
+        from pyd.engine.image_diff import diff
+
+        return diff(self._store, before, after, mtime=mtime)
+
+    def explore(self, name: str, *, copies: bool = True) -> Explored:
+        """What each layer adds and wastes. `copies`: look for files with the same content, reading them."""
+        from pyd.engine.image_explore import explore
+
+        return explore(self._store, name, copies=copies)
+
     def tag(self, source: str, target: str) -> None:
         """Give an image another name."""
         reference = Reference.parse(target)
@@ -225,10 +251,14 @@ class Images:
         return remove(self._store, name, force=force, prune=prune)
 
     def prune(self, *, everything: bool = False, filters: Sequence[str] = ()) -> tuple[Sequence[str], int]:
-        """Remove images that no container uses, those without a tag or `everything`: (lines, bytes freed)."""
-        from pyd.engine.image_remove import prune
+        """Remove images that no container uses, those without a tag or `everything`: (lines, bytes of disk).
 
-        return prune(self._store, everything=everything, filters=filters)
+        `pyd.engine.prune` says beforehand what that would be.
+        """
+        from pyd.engine import prune
+
+        done = prune.remove_images(self._store, prune.images(self._store, filters, everything=everything))
+        return done.lines, done.bytes
 
     def sweep(self) -> None:
         """Free what was removed, and what killed processes left."""

@@ -7,7 +7,7 @@ import time
 
 from pyd.engine import names
 from pyd.engine.signals import signal_number
-from pyd.errors import Conflict, ContainerNotFound, InvalidArgument, PydError, Unavailable
+from pyd.errors import Conflict, ContainerNotFound, InvalidArgument, Unavailable
 from pyd.runtime import defaults, resources
 from pyd.store import ContainerRecord
 
@@ -204,33 +204,3 @@ def update(engine: Engine, name: str, changes: dict[str, Any]) -> list[str]:
             engine.task(record).call("update", resources=resources.linux_resources(host))
         engine.store.containers.update(record.id, host=host, durable=not record.auto_remove)
     return warnings
-
-
-def prune(engine: Engine, filters: dict[str, list[str]]) -> tuple[list[str], int]:
-    """Remove all containers that do not run: (ids, bytes freed). Filters: until, label, label!."""
-    from pyd.engine.filters import check_names, label_matches, moment
-    from pyd.runtime import host
-    from pyd.runtime.logs import seconds
-
-    check_names(filters, ("until", "label", "label!"))
-    until = moment(filters["until"][-1]) if filters.get("until") else None
-    removed, freed = [], 0
-    for record in list(engine.all_settled()):
-        if record.state in ("running", "paused"):
-            continue
-        labels = record.config.get("Labels") or {}
-        if until is not None and seconds(record.created) >= until:
-            continue
-        if not label_matches(filters.get("label", ()), labels):
-            continue
-        if any(label_matches([text], labels) for text in filters.get("label!", ())):
-            continue
-        size = host.usage(f"{engine.config.paths.container(record.id)}/diff")
-        try:
-            remove(engine, record.id)
-        except PydError:
-            continue  # started or removed by somebody meanwhile
-        removed.append(record.id)
-        freed += size
-    engine.sweep()
-    return removed, freed

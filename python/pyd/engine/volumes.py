@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyd.engine import names
-from pyd.errors import NotSupported, PydError
+from pyd.errors import NotSupported
 from pyd.store import VolumeRecord
 
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
-
-
-Names = list[str]
 
 
 class Volumes:
@@ -96,23 +93,11 @@ class Volumes:
         return name
 
     def prune(self, *, everything: bool = False, labels: tuple[str, ...] = ()) -> tuple[Sequence[str], int]:
-        """Remove volumes that no container uses, named ones with `everything`: (names, bytes freed)."""
-        from pyd.engine.filters import label_matches
-        from pyd.runtime import host
+        """Remove volumes that no container uses, named ones with `everything`: (names, bytes of the disk that
+        are freed).
+        """
+        from pyd.engine import prune
 
-        removed: Names = []
-        freed = 0
-        for record in self._store.list():
-            if not (everything or record.anonymous) or self._store.users(record.name):
-                continue
-            if not label_matches(labels, record.labels):
-                continue
-            size = host.usage(self._engine.config.paths.volume(record.name))
-            try:
-                self._store.delete(record.name)
-            except PydError:
-                continue  # taken into use or removed meanwhile
-            removed.append(record.name)
-            freed += size
-        self._engine.store.trash.sweep()
-        return removed, freed
+        plan = prune.volumes(self._engine, {"label": list(labels)}, everything=everything)
+        done = prune.carry_out(self._engine, plan)
+        return [item.id for item in done.items], done.bytes

@@ -16,7 +16,7 @@ from pyd.store.locks import try_acquire
 if TYPE_CHECKING:
     from pyd.store import Store
 
-_KEEP_PARTIAL = 24 * 3600  # seconds: an interrupted pull resumes for a day
+KEEP_PARTIAL = 24 * 3600  # seconds: an interrupted pull resumes for a day
 
 
 _UNUSED = (
@@ -34,7 +34,7 @@ def collect(store: Store, *, keep_partials: bool = True) -> None:
     if fd is not None:
         try:
             # partials first: on a full disk the database has no room for a transaction either
-            _collect_partials(store, _KEEP_PARTIAL if keep_partials else 0)
+            _collect_partials(store, KEEP_PARTIAL if keep_partials else 0)
             collect_snapshots(store)
             _collect_blobs(store)
         finally:

@@ -11,10 +11,11 @@ from pyd.oci.image_config import ImageConfig
 from pyd.oci.reference import Reference
 from pyd.record import Record
 from pyd.store.db import Database
-from pyd.store.records import BlobRecord, now
+from pyd.store.records import ZERO_TIME, BlobRecord, now
 from pyd.store.snapshots import Snapshot
 
 Names = list[str]
+Chain = list[tuple[str, int]]
 
 
 class Image(Record):
@@ -185,6 +186,24 @@ class Images:
         )
         return tuple((Digest(row["chain_id"]), row["size"]) for row in rows)
 
+    def tagged(self, image_id: str) -> str:
+        """When it got its last tag here, RFC 3339; Docker's "never" if it has none."""
+        rows = self._db.query(
+            "SELECT max(tagged) AS tagged FROM image_references WHERE image = ? AND instr(name, '@') = 0",
+            (image_id,),
+        )
+        return rows[0]["tagged"] or ZERO_TIME
+
+    def chains(self) -> dict[str, Chain]:
+        """(chainID, bytes of that layer) of all images, bottom first."""
+        found: dict[str, Chain] = {}
+        for row in self._db.query(
+            "SELECT image, chain_id, size FROM image_layers JOIN snapshots USING (chain_id) "
+            "ORDER BY image, position"
+        ):
+            found.setdefault(row["image"], []).append((row["chain_id"], row["size"]))
+        return found
+
     def _load(self, image_id: Digest) -> Image:
         rows = self._db.query("SELECT * FROM images WHERE id = ?", (image_id,))
         if not rows:
@@ -234,8 +253,9 @@ def _point(tx: sqlite3.Connection, name: str, image_id: str) -> str | None:
     """Set the reference; the image that it pointed at before if that was another."""
     row = tx.execute("SELECT image FROM image_references WHERE name = ?", (name,)).fetchone()
     tx.execute(
-        "INSERT INTO image_references VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET image = excluded.image",
-        (name, image_id),
+        "INSERT INTO image_references (name, image, tagged) VALUES (?, ?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET image = excluded.image, tagged = excluded.tagged",
+        (name, image_id, now()),
     )
     return row["image"] if row and row["image"] != image_id else None
 

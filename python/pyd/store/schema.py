@@ -118,5 +118,10 @@ _PUSHED = (
     ) STRICT""",
 )
 
-MIGRATIONS = (_FIRST, _PUSHED)
+_TAGGED = (
+    # RFC 3339; "" for names that are older than this column
+    "ALTER TABLE image_references ADD COLUMN tagged TEXT NOT NULL DEFAULT ''",
+)
+
+MIGRATIONS = (_FIRST, _PUSHED, _TAGGED)
 VERSION = len(MIGRATIONS)

@@ -1,0 +1,99 @@
+"""How much of the disk each part of the data-root takes: every byte that du(1) counts is in one of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyd import _native
+from pyd.paths import Paths
+
+_HEX = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes allocated, directories too. Nothing of it says whether a row knows the thing."""
+
+    layers: Mapping[str, int]  # by chainID
+    blobs: Mapping[str, int]  # by digest
+    containers: Mapping[str, int]  # by id, without the logs
+    logs: Mapping[str, int]  # by id of the container
+    volumes: Mapping[str, int]  # by name
+    partials: Mapping[str, int]  # by path: what is being fetched or unpacked
+    trash: int
+    database: int
+    other: int
+
+    @property
+    def total(self) -> int:
+        """What `du -sx DATA_ROOT` says."""
+        parts = (self.layers, self.blobs, self.containers, self.logs, self.volumes, self.partials)
+        return sum(sum(part.values()) for part in parts) + self.trash + self.database + self.other
+
+
+def measure(paths: Paths) -> Disk:
+    """Walks the whole data-root, but for what is mounted in it; what changes meanwhile may be missed."""
+    rooms = (
+        paths.snapshots,
+        paths.content,
+        paths.ingest,
+        paths.containers,
+        paths.volumes,
+        paths.trash,
+    )
+    # the directories themselves, with those that lead to them
+    own = {paths.data_root, os.path.dirname(paths.content), *rooms}
+    database = [f"{paths.db}{suffix}" for suffix in ("", "-wal", "-shm")]
+    inside = {room: _names(room) for room in rooms}
+    logs = {name: paths.log(name) for name in inside[paths.containers]}
+    others = [
+        f"{directory}/{name}"
+        for directory in (paths.data_root, os.path.dirname(paths.content))
+        for name in _names(directory)
+        if f"{directory}/{name}" not in own and f"{directory}/{name}" not in database
+    ]
+    entries = [f"{room}/{name}" for room in rooms for name in inside[room]]
+    wanted = [*entries, *logs.values(), *database, *others]
+    found = {path: usage[0] for path, usage in zip(wanted, _native.disk_usage(wanted), strict=True)}
+    layers, partials = {}, {f"{paths.ingest}/{name}": 0 for name in inside[paths.ingest]}
+    for name in inside[paths.snapshots]:
+        if _HEX.fullmatch(name):
+            layers[f"sha256:{name}"] = found[f"{paths.snapshots}/{name}"]
+        else:
+            partials[f"{paths.snapshots}/{name}"] = 0
+    blobs = {}
+    for name in inside[paths.content]:
+        if _HEX.fullmatch(name):
+            blobs[f"sha256:{name}"] = found[f"{paths.content}/{name}"]
+        else:
+            others.append(f"{paths.content}/{name}")
+    return Disk(
+        layers=layers,
+        blobs=blobs,
+        # a log is in its container's directory and was counted with it
+        containers={name: max(0, found[paths.container(name)] - found[log]) for name, log in logs.items()},
+        logs={name: found[log] for name, log in logs.items()},
+        volumes={name: found[f"{paths.volumes}/{name}"] for name in inside[paths.volumes]},
+        partials={path: found[path] for path in partials},
+        trash=sum(found[f"{paths.trash}/{name}"] for name in inside[paths.trash]),
+        database=sum(found[path] for path in database),
+        other=sum(found[path] for path in others) + sum(map(_own, own)),
+    )
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _own(path: str) -> int:
+    """Of a directory alone."""
+    try:
+        return os.lstat(path).st_blocks * 512
+    except FileNotFoundError:
+        return 0
