@@ -46,6 +46,7 @@ class Service:
     tokens: dict[str, str] = field(default_factory=dict)  # access token -> scopes
     requests: list[Sent] = field(default_factory=list)
     extra: Callable[[Handler], bool] | None = None
+    sign: Callable[[list[str]], str] | None = None  # for a real registry, which believes signatures
     host: str = ""
     token_host: str = ""
     count: int = 0
@@ -56,7 +57,7 @@ class Service:
 
     def issue(self, scopes: list[str]) -> str:
         self.count += 1
-        token = f"access-{self.count}"
+        token = self.sign(scopes) if self.sign else f"access-{self.count}"
         self.tokens[token] = " ".join(scopes)
         return token
 

@@ -127,12 +127,13 @@ def hidden_line(prompt: str) -> str:
     quiet[3] &= ~termios.ECHO
     handlers = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
+        # before the prompt: who answers it at once must not see the answer, nor lose it
+        termios.tcsetattr(fd, termios.TCSADRAIN, quiet)
         sys.stdout.write(prompt)
         sys.stdout.flush()
-        termios.tcsetattr(fd, termios.TCSAFLUSH, quiet)
         return sys.stdin.readline(_MOST).rstrip("\r\n")
     finally:
-        termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         sys.stdout.write("\n")
