@@ -18,12 +18,13 @@ from benches.engines.runtimes import (
     RuncV2,
     Youki,
 )
+from benches.engines.skopeo import Skopeo
 from benches.programs import Unavailable
 
 _ORDER: tuple[type[Engine], ...] = (
     *(Floor, Bwrap, Nsenter, PydRuntime, PydRuntimeFilter, Crun, Youki, Runc),
     *(FloorV2, PydRuntimeV2, RuncV2),
-    *(FloorOverlay, FloorPull, Pyd, Podman, Docker, Ctr),
+    *(FloorOverlay, FloorPull, Pyd, Podman, Docker, Skopeo, Ctr),
     *(FloorParked, Library, LibraryProcess),
 )
 ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in _ORDER}

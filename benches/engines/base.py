@@ -115,6 +115,10 @@ class Engine:
         """An image from a registry, verified and unpacked."""
         raise NotImplementedError
 
+    def push(self, reference: str, target: str) -> Timing:
+        """An image that was pulled, to another registry under the name `target`."""
+        raise NotImplementedError
+
     def remove_image(self, reference: str) -> None:
         raise NotImplementedError
 

@@ -15,10 +15,11 @@ from benches.spawner import Timing
 
 class CommandLine(Engine):
     level = "command"
-    can = frozenset({"start", "exec", "parallel", "density", "memory", "load", "pull"})
+    can = frozenset({"start", "exec", "parallel", "density", "memory", "load", "pull", "push"})
     base: tuple[str, ...] = ()
     run_options: tuple[str, ...] = ("--network", "none")
     force: tuple[str, ...] = ("rm", "-f")
+    push_options: tuple[str, ...] = ("-q",)
 
     def start_command(self) -> list[str]:
         return [*self.base, "run", "--rm", *self.run_options, "busybox", "true"]
@@ -39,6 +40,13 @@ class CommandLine(Engine):
 
     def pull(self, reference: str) -> Timing:
         return self.main.run([*self.base, "pull", "-q", reference])
+
+    def push(self, reference: str, target: str) -> Timing:
+        self.main.run([*self.base, "tag", reference, target])
+        try:
+            return self.main.run([*self.base, "push", *self.push_options, target])
+        finally:
+            self.main.run([*self.base, "rmi", target])
 
     def remove_image(self, reference: str) -> None:
         self.main.run([*self.base, "rmi", "-f", reference])
@@ -96,6 +104,7 @@ class Podman(CommandLine):
     )
     # It asks politely first, and a sleeping PID 1 does not listen: no engine is to wait for that.
     force: tuple[str, ...] = ("rm", "-f", "-t", "0")
+    push_options = ("-q", "--tls-verify=false")
     view = Crun.view
 
     def prepare(self) -> None:

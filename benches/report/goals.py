@@ -42,6 +42,7 @@ GOALS = (
     Goal("`pull`, 5 layers", "pull", "5 layers", "seconds", "pyd", "floor-pull", 1.5),
     Goal("`pull`, 1 layer", "pull", "1 layer", "seconds", "pyd", "floor-pull", 1.5),
     Goal("`pull`, 40 layers", "pull", "40 layers", "seconds", "pyd", "floor-pull", 1.5),
+    Goal("`push`, 5 layers", "push", "5 layers", "seconds", "pyd", "docker", 0.125),
 )
 
 

@@ -39,9 +39,12 @@ ROWS = (
     Row("`pull`, {case}", "pull", "5 layers", "seconds"),
     Row("`pull`, {case}", "pull", "1 layer", "seconds"),
     Row("`pull`, {case}", "pull", "40 layers", "seconds"),
+    Row("`push`, {case}", "push", "5 layers", "seconds"),
+    Row("`push`, {case}", "push", "1 layer", "seconds"),
+    Row("`push`, {case}", "push", "40 layers", "seconds"),
 )
 RUNTIMES = ("floor", "pyd-runtime", "crun", "youki", "runc")
-COMMANDS = ("floor", "engine", "pyd", "podman", "docker", "ctr")
+COMMANDS = ("floor", "engine", "pyd", "podman", "docker", "ctr", "skopeo")
 FLOORS = {
     RUNTIMES: {"exec": "nsenter"},
     COMMANDS: {"start": "floor-overlay", "parallel": "floor-overlay", "pull": "floor-pull"},

@@ -6,9 +6,20 @@ from collections.abc import Callable
 from types import ModuleType
 
 from benches.bench import Bench, Cases
-from benches.scenarios import density, exec, imports, memory, parallel, pull, split, start, unpack
+from benches.scenarios import density, exec, imports, memory, parallel, pull, push, split, start, unpack
 
-_MODULES: tuple[ModuleType, ...] = (start, split, exec, parallel, density, memory, unpack, pull, imports)
+_MODULES: tuple[ModuleType, ...] = (
+    start,
+    split,
+    exec,
+    parallel,
+    density,
+    memory,
+    unpack,
+    pull,
+    push,
+    imports,
+)
 SCENARIOS: dict[str, Callable[[Bench], Cases]] = {
     module.__name__.rpartition(".")[2]: module.measure for module in _MODULES
 }

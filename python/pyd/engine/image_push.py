@@ -138,12 +138,16 @@ class _Sending:
         self._watcher = watcher
         self._level = Settings.load().push_compression_level
         self._stopped = threading.Event()
+        self._sources: dict[Digest, list[str]] = {}
 
     def run(self, layers: Iterable[OutLayer], configs: Sequence[Descriptor]) -> dict[Digest, Descriptor]:
         """What was sent for each stored layer."""
+        wanted = list(layers)
+        # here, and not by the threads: each would open the database
+        for blob in [*configs, *(layer.blob for layer in wanted)]:
+            self._look_up(blob)
         pool = ThreadPoolExecutor(WORKERS, "push")
         try:
-            wanted = list(layers)
             for number, layer in enumerate(wanted):
                 if number >= WORKERS:
                     self._watcher.waits(layer)
@@ -162,6 +166,11 @@ class _Sending:
         pool.shutdown()
         return done
 
+    def _look_up(self, blob: Descriptor) -> None:
+        """Where it can be mounted from."""
+        domain = self._target.reference.domain
+        self._sources[blob.digest] = origins.repositories(self._store.db, blob.digest, domain)
+
     def _layer(self, layer: OutLayer) -> Descriptor:
         if self._stopped.is_set():
             raise Cancelled("cancelled")
@@ -175,7 +184,11 @@ class _Sending:
                     raise Cancelled("cancelled")
                 sent.done += count
 
-            blob = compressed(self._store, blob, self._level, seen)
+            try:
+                blob = compressed(self._store, blob, self._level, seen)
+                self._look_up(blob)
+            finally:
+                self._store.db.close()  # this thread's connection
         sent = Sent(blob.size)
         self._watcher.pushes(layer, sent)
         self._watcher.ends_layer(layer, self._blob(blob, sent))
@@ -185,19 +198,16 @@ class _Sending:
         if self._stopped.is_set():
             raise Cancelled("cancelled")
         store, target = self._store, self._target
-        sources = origins.repositories(store.db, blob.digest, target.reference.domain)
-        try:
-            if store.content.size(blob.digest) == blob.size:
-                return target.send(blob, partial(read_blob, store, blob), sent, sources)
-            # dropped to save space: the registry may have it even so
-            if target.has(blob):
-                return EXISTS
-            for path in sources:
-                if target.mount(blob, path):
-                    return path
-            raise gone(blob)
-        finally:
-            store.db.close()  # this thread's connection
+        sources = self._sources.get(blob.digest, [])
+        if store.content.size(blob.digest) == blob.size:
+            return target.send(blob, partial(read_blob, store, blob), sent, sources)
+        # dropped to save space: the registry may have it even so
+        if target.has(blob):
+            return EXISTS
+        for path in sources:
+            if target.mount(blob, path):
+                return path
+        raise gone(blob)
 
 
 def _record(
