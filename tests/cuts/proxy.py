@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
 import struct
 import threading
@@ -54,20 +55,24 @@ class CuttingProxy:
                 return
             client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             server = socket.create_connection(("127.0.0.1", self._server))
-            threading.Thread(target=self._up, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._down, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._serve, args=(server, client), daemon=True).start()
 
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := client.recv(_STEP):
-                server.sendall(data)
-        with contextlib.suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
-
-    def _down(self, server: socket.socket, client: socket.socket) -> None:
+    def _serve(self, server: socket.socket, client: socket.socket) -> None:
+        """Both ways in one thread: while another one reads a socket, closing it ends nothing."""
         allowed = self._fate()
         with server, client, contextlib.suppress(OSError):
-            while data := server.recv(min(_STEP, allowed) if allowed is not None else _STEP):
+            while True:
+                ready, _, _ = select.select([server, client], [], [])
+                if client in ready:
+                    data = client.recv(_STEP)
+                    if not data:
+                        return
+                    server.sendall(data)
+                if server not in ready:
+                    continue
+                data = server.recv(_STEP if allowed is None else min(_STEP, allowed))
+                if not data:
+                    return
                 client.sendall(data)
                 with self._lock:
                     self.passed += len(data)
@@ -76,10 +81,10 @@ class CuttingProxy:
                 if allowed is not None:
                     allowed -= len(data)
                     if allowed <= 0:
-                        # close() sends a reset, and drops what has not left yet
-                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         with self._lock:
                             self.cuts_left -= 1
+                        # close() sends a reset now, and drops what has not left yet
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return
 
     def _fate(self) -> int | None:
