@@ -168,17 +168,21 @@ class Transport:
         """
         body = response.iter_raw()  # kept: its end would close the connection
         stream = None if skip else self._direct(response)
+        # to its very end, or httpx would take the connection for one in the middle of an answer and close it
         for chunk in body:
             fresh = chunk[skip:]
             skip = max(0, skip - len(chunk))
-            # whoever ignores a range sends on; that of a blob's own end is for the ingest to refuse
+            # whoever ignores a range sends on; what goes beyond the blob's own end is for the ingest to refuse
             if at + len(fresh) > end and "Content-Length" in response.headers:
                 fresh = fresh[: end - at]
+                stream = None
             if fresh:
                 ingest.write(fresh, at)
                 at += len(fresh)
                 yield at
-            if stream is not None or at >= end:
+            elif at >= end:
+                break
+            if stream is not None:
                 break
         if stream is None or at >= end:
             return

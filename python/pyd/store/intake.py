@@ -20,10 +20,11 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pyd import _native
@@ -276,15 +277,20 @@ class _Work:
                 self._store.trash.take(path)
 
     def _settle(self, jobs: dict[Digest, Future[_native.UnpackedLayer]]) -> None:
+        ended: SimpleQueue[Future[_native.UnpackedLayer]] = SimpleQueue()
+        for job in jobs.values():
+            job.add_done_callback(ended.put)
         below: list[str] = []  # nearest first
         for plan in self._plans:
-            job = jobs.get(plan.chain_id)
-            if job is None:
+            wanted = jobs.get(plan.chain_id)
+            if wanted is None:
                 below.insert(0, self._store.snapshots.path(plan.chain_id))
                 continue
-            _await(job, jobs.values())
+            while not wanted.done():
+                # the first error of any layer is the one to tell
+                ended.get().result()
             dest = f"{self._tmp[plan.chain_id]}/fs"
-            _native.settle_layer(job.result(), dest, below)
+            _native.settle_layer(wanted.result(), dest, below)
             below.insert(0, dest)
             self._watcher.unpacked(plan.layer)
 
@@ -403,12 +409,3 @@ class _Work:
 
     def _partial(self, digest: Digest) -> str:
         return f"{self._store.paths.ingest}/{digest.hex}.partial"
-
-
-def _await(job: Future[_native.UnpackedLayer], jobs: Iterable[Future[_native.UnpackedLayer]]) -> None:
-    """Wait for `job`, but not longer than until any of `jobs` fails: its error is the one to tell."""
-    pending = set(jobs)
-    while not job.done():
-        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-        for other in done:
-            other.result()
