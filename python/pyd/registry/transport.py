@@ -172,7 +172,7 @@ class Transport:
         for chunk in body:
             fresh = chunk[skip:]
             skip = max(0, skip - len(chunk))
-            # whoever ignores a range sends on; what goes beyond the blob's own end is for the ingest to refuse
+            # whoever ignores a range sends on; bytes behind the blob's own end are for the ingest to refuse
             if at + len(fresh) > end and "Content-Length" in response.headers:
                 fresh = fresh[: end - at]
                 stream = None
