@@ -19,8 +19,10 @@ __all__ = [
     "ImageContent",
     "LayerContent",
     "LayerIngest",
+    "PackedLayer",
     "Progress",
     "UnpackedLayer",
+    "ZstdDecoder",
     "capabilities",
     "cgroup_destroy",
     "cgroup_info",
@@ -30,10 +32,14 @@ __all__ = [
     "disk_usage",
     "explore_layers",
     "hash_file",
+    "inflate_blob",
+    "list_changes",
     "network_addresses",
     "network_forget",
     "network_links",
     "network_obstacles",
+    "pack_layer",
+    "pack_tree",
     "remove_tree",
     "seccomp_supported",
     "settle_layer",
@@ -173,6 +179,83 @@ def settle_layer(layer: UnpackedLayer, dest: _Path, parents: list[str]) -> None:
     get the mode, owner, xattrs and mtime they have there; hard links to their files are copied up. Call
     once per layer, after the layers below are settled. A link whose target is nowhere raises CorruptData.
     """
+
+@final
+class PackedLayer:
+    """A layer that was made from directories."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bytes as written."""
+    @property
+    def size(self) -> int:
+        """Bytes as written."""
+    @property
+    def diff_id(self) -> str:
+        """Digest of the tar."""
+    @property
+    def plain_size(self) -> int:
+        """Bytes of the tar."""
+    @property
+    def entries(self) -> int:
+        """Entries of the tar, whiteouts included."""
+
+def pack_layer(
+    out: int,
+    upper: _Path,
+    lowers: list[str] = ...,
+    *,
+    ignored: list[str] = ...,
+    compression: str = "gzip",
+    level: int | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> PackedLayer:
+    """Write what the upper directory of an overlay changes in `lowers` (top first) to the descriptor `out`.
+
+    An unpacked layer alone, without `lowers`, gives the tar of that layer. Whiteouts and opaque directories
+    become `.wh.` entries (image-spec layer.md); a directory that is as it is below, but for its time, and in
+    which nothing changed is left out, as are sockets. `ignored`: relative paths where an empty file or a
+    directory that is not below is no change. `compression`: "gzip" (one member), "zstd" or "" for none;
+    `threads`: 0 = all cores. The bytes depend on contents, metadata, compression and level, on nothing else.
+    `progress` counts bytes of files. Not fsynced. Files of a running container may change meanwhile: an
+    entry is always that of one inode, and cut or filled with zeros to the size in its header.
+
+    Raises NotSupported for what a layer cannot say: names that begin with `.wh.`, paths beyond 4,000 bytes,
+    overlay redirects and metacopies.
+    """
+
+def pack_tree(
+    out: int,
+    layers: list[str],
+    *,
+    compression: str = "",
+    level: int | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> PackedLayer:
+    """The same for everything that `layers` (top first, as overlayfs merges them) show together."""
+
+def list_changes(upper: _Path, lowers: list[str], *, ignored: list[str] = ...) -> list[tuple[str, str]]:
+    """("A" | "C" | "D", absolute path), by path: what Docker's `diff` compares, without mounting anything."""
+
+def inflate_blob(blob: _Path, out: int, *, progress: Progress | None = None) -> tuple[str, int]:
+    """Write the tar that is in a blob (plain, gzip or zstd by its first bytes) to `out`: (diffID, bytes)."""
+
+@final
+class ZstdDecoder:
+    """One zstd frame in pieces, with the interface of bz2.BZ2Decompressor. Windows up to 128 MiB."""
+
+    def __new__(cls) -> ZstdDecoder: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """At most `max_length` bytes; call again with b"" until `needs_input`. Raises CorruptData."""
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes:
+        """What came after the end of the frame."""
 
 def hash_file(path: _Path) -> str:
     """`sha256:<hex>` of a regular file."""

@@ -1,4 +1,6 @@
 //! The compression of a layer: named by its media type, shown by its first bytes, undone in a stream.
+use std::str::FromStr;
+
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
@@ -14,7 +16,7 @@ pub enum Compression {
 
 /// image-spec, descriptor.md and RFC 8878 3.1.1.1.2: 128 MiB is what a decoder of reasonable means accepts. A larger
 /// window is a memory bomb.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 impl Compression {
     /// From a media type of OCI or Docker; None for "", which leaves the choice to the bytes.
@@ -54,11 +56,36 @@ impl Compression {
         }
     }
 
+    /// For layers that are made here: fast enough that two cores keep up with a disk.
+    pub fn default_level(self) -> i32 {
+        match self {
+            Self::Plain => 0,
+            Self::Gzip => 3,
+            Self::Zstd => 3,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Plain => "an uncompressed tar",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// "gzip", "zstd", and "" for none.
+impl FromStr for Compression {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "" => Ok(Self::Plain),
+            "gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(Error::Invalid(format!(
+                "unknown compression {text:?}: gzip, zstd or none"
+            ))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes <-> directories: layers of container images, unpacked in one pass and verified, without ever leaving the
 //! directory they are for. The files are named for the way of a byte: `receive` takes it from the registry, `partial`
 //! keeps it, `ingest` follows what has come, `pipeline` carries it through `compression`, `source` and `tar` to
-//! `extract`; `settle` then joins layers.
+//! `extract`; `settle` then joins layers. `pack` is the way back.
 #![forbid(unsafe_code)]
 
 mod allowance;
@@ -9,11 +9,13 @@ mod compression;
 mod digest;
 mod error;
 mod extract;
+mod inflate;
 mod ingest;
 mod listing;
 mod metadata;
 mod name;
 mod overlay;
+mod pack;
 mod partial;
 mod pipe;
 mod pipeline;
@@ -30,10 +32,13 @@ mod usage;
 mod view;
 
 pub use allowance::Allowance;
+pub use compression::Compression;
 pub use digest::{Digest, Hasher, hash_file};
 pub use error::{Error, Result};
 pub use extract::Unsettled;
+pub use inflate::{ZstdDecoder, inflate_blob};
 pub use ingest::{Expected, LayerIngest, UnpackedLayer, unpack_blob};
+pub use pack::{ChangeKind, Contents, Output, Overlay, PackedLayer, list_changes, pack_layer};
 pub use partial::{PIECE, Span};
 pub use progress::Progress;
 pub use receive::End;

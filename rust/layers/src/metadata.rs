@@ -6,7 +6,8 @@ use std::fs::File;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens,
+    utimensat,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
@@ -19,7 +20,7 @@ use crate::tar::Entry;
 use crate::tree::Place;
 
 /// Attributes that belong to files, not to a host's security policy or to a file system's bookkeeping.
-fn is_kept(name: &[u8]) -> bool {
+pub fn is_kept(name: &[u8]) -> bool {
     let of_files = name.starts_with(b"user.")
         || matches!(
             name,
@@ -81,7 +82,10 @@ pub fn set_on_name(
             AtFlags::AT_SYMLINK_NOFOLLOW,
         )
         .map_err(error("chown"))?;
-        current &= 0o777;
+        // Not of a directory: a setgid bit that it has from its parent stays.
+        if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
+            current &= 0o777;
+        }
     }
     if let Some(mode) = mode
         && mode != current

@@ -3,7 +3,7 @@ use crate::error::{Error, Result, show};
 use crate::tar::MAX_NAME;
 
 /// Prefix of a whiteout, image-spec layer.md "Representing Changes".
-const WHITEOUT: &[u8] = b".wh.";
+pub const WHITEOUT: &[u8] = b".wh.";
 /// Prefix of aufs' own bookkeeping, which Docker's first storage driver left in layers.
 const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";

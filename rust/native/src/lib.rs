@@ -7,9 +7,11 @@ mod host;
 mod ingest;
 mod job;
 mod layer;
+mod pack;
 mod progress;
 mod value;
 mod view;
+mod zstd;
 
 use pyo3::prelude::*;
 
@@ -27,9 +29,13 @@ mod native {
     #[pymodule_export]
     use crate::layer::{UnpackedLayer, settle_layer, unpack_blob};
     #[pymodule_export]
+    use crate::pack::{PackedLayer, inflate_blob, list_changes, pack_layer, pack_tree};
+    #[pymodule_export]
     use crate::progress::{Allowance, Progress};
     #[pymodule_export]
     use crate::view::{
         FileDifference, FileNode, ImageContent, LayerContent, compare_layers, explore_layers,
     };
+    #[pymodule_export]
+    use crate::zstd::ZstdDecoder;
 }

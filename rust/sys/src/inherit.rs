@@ -33,6 +33,14 @@ pub fn claim(numbers: &[RawFd]) -> nix::Result<Vec<OwnedFd>> {
     Ok(claimed)
 }
 
+/// A descriptor of our own (close-on-exec) for what the caller's number refers to; `EBADF` when it is not open.
+pub fn duplicate(number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: takes integers only; a number that is not open gives EBADF.
+    let fd = Errno::result(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the kernel just returned this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 fn close_range(first: RawFd, last: RawFd) -> nix::Result<()> {
     if first > last {
         return Ok(());

@@ -75,6 +75,31 @@ pub fn llist(path: &CStr) -> Result<Vec<Vec<u8>>, Errno> {
     Ok(split_names(&names))
 }
 
+/// listxattr(2): like `llist`, of what `path` leads to. On `/proc/self/fd/N` that is the very object that the
+/// descriptor pins (O_PATH too), a symlink among others.
+pub fn list(path: &CStr) -> Result<Vec<Vec<u8>>, Errno> {
+    let names = read_growing(|buffer| {
+        // SAFETY: `path` is NUL-terminated; `buffer` is writable for `buffer.len()` bytes during the call.
+        checked(unsafe { libc::listxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
+    })?;
+    Ok(split_names(&names))
+}
+
+/// getxattr(2): the whole value, of what `path` leads to (see `list`).
+pub fn get(path: &CStr, name: &CStr) -> Result<Vec<u8>, Errno> {
+    read_growing(|buffer| {
+        // SAFETY: both strings are NUL-terminated; `buffer` is writable for `buffer.len()` bytes during the call.
+        checked(unsafe {
+            libc::getxattr(
+                path.as_ptr(),
+                name.as_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+            )
+        })
+    })
+}
+
 fn split_names(names: &[u8]) -> Vec<Vec<u8>> {
     names
         .split(|&byte| byte == 0)

@@ -7,6 +7,7 @@ mod number;
 mod pax;
 mod reader;
 mod sparse;
+pub(crate) mod writer;
 
 pub use reader::Reader;
 

@@ -1,6 +1,8 @@
 //! What the tests of this crate share: a scratch directory, hand-made tars, and a picture of a tree to compare.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod odd;
+
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
