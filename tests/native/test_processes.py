@@ -105,6 +105,22 @@ def test_pause_and_kill_of_a_frozen_container(shims: Shims) -> None:
     assert shim.wait()["exit_code"] == 137
 
 
+def test_held_pause_ends_with_its_connection(shims: Shims) -> None:
+    """Who freezes a container to read its files may be killed: it must not stay frozen."""
+    shim = shims(*script("i=0; while true; do i=$((i+1)); echo $i; sleep 0.01; done"))
+    assert shim.stream
+    shim.stream.until(b"3\n")
+    for _ in range(3):
+        connection = shim.connect()
+        connection.sendall(b'{"op": "pause", "hold": true}\n')
+        assert connection.recv(100) == b'{"ok":true}\n'
+        assert shim.ask("state")["status"] == "paused"
+        connection.close()
+        wait_until(lambda: shim.ask("state")["status"] == "running", 5)
+    before = len(shim.log())
+    wait_until(lambda: len(shim.log()) > before + 2, 5)
+
+
 def test_orphans_are_reaped_and_the_rest_is_killed(shims: Shims, world: World) -> None:
     """Without a pid namespace of its own nothing dies with the first process: the monitor kills by cgroup,
     and does not wait for a pipe that somebody holds.

@@ -22,6 +22,8 @@ pub enum Phase {
     Attached(Attachment),
     /// Waits for the end of the process with this number.
     Waiting(u32),
+    /// Keeps the container frozen until it goes.
+    Holding,
     /// Gets what is queued and is then closed.
     Leaving,
 }
@@ -120,6 +122,7 @@ impl Client {
             // What a client sent before it went, stdin above all, is taken first.
             Phase::Attached(_) => self.gone && self.said_all,
             Phase::Waiting(_) => self.gone,
+            Phase::Holding => self.gone || self.said_all,
         }
     }
 

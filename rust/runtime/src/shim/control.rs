@@ -35,7 +35,11 @@ pub enum Request {
         #[serde(default)]
         all: bool,
     },
-    Pause,
+    Pause {
+        /// Only as long as the client's connection lasts: who freezes a container to read it may be killed.
+        #[serde(default)]
+        hold: bool,
+    },
     Resume,
     Resize {
         height: u16,
@@ -198,6 +202,10 @@ mod tests {
     #[test]
     fn requests_of_the_protocol_are_read() {
         assert!(matches!(parse(br#"{"op":"state"}"#), Ok(Request::State)));
+        assert!(matches!(
+            parse(br#"{"op":"pause"}"#),
+            Ok(Request::Pause { hold: false })
+        ));
         assert!(matches!(
             parse(br#"{"op":"kill","signal":15,"all":false}"#),
             Ok(Request::Kill {

@@ -127,6 +127,7 @@ impl Monitor {
                     client.line(&answer);
                     client.phase = Phase::Leaving;
                 }
+                Phase::Holding => client.phase = Phase::Leaving,
                 Phase::Asking(_) | Phase::Leaving => {}
             }
         }

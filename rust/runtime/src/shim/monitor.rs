@@ -295,6 +295,7 @@ impl Monitor {
             .collect();
         for number in over {
             if let Some(client) = self.clients.remove(&number) {
+                self.released(&client);
                 self.left(client);
             }
         }

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use oci_spec::runtime::Process as OciProcess;
 
-use super::client::{Attachment, Phase};
+use super::client::{Attachment, Client, Phase};
 use super::control::{self, Answer, ExecState, Refusal, Request};
 use super::frames::Decoder;
 use super::monitor::{INIT, Monitor, Process};
@@ -58,7 +58,12 @@ impl Monitor {
                 None => return,
             },
             Ok(Request::Kill { signal, all }) => self.kill(signal, all),
-            Ok(Request::Pause) => self.pause(),
+            Ok(Request::Pause { hold }) => match self.pause() {
+                Ok(done) if hold => {
+                    return self.answer(number, &control::line(&Ok(done)), Phase::Holding);
+                }
+                done => done,
+            },
             Ok(Request::Resume) => self.resume(),
             Ok(Request::Resize {
                 height,
@@ -252,6 +257,14 @@ impl Monitor {
         self.container.cgroup.freeze()?;
         self.container.paused = true;
         Ok(Answer::Done)
+    }
+
+    /// A client has gone; the container that it kept frozen goes on.
+    pub(super) fn released(&mut self, client: &Client) {
+        if matches!(client.phase, Phase::Holding) && self.container.paused {
+            // A refusal is the cgroup's: it has gone, or the next `resume` meets the same.
+            let _ = self.resume();
+        }
     }
 
     fn resume(&mut self) -> Done {

@@ -115,7 +115,7 @@ impl Monitor {
             }
             Phase::Attached(_) => self.take_frames(number, bytes),
             // Nothing is expected of these; what they send is dropped.
-            Phase::Waiting(_) | Phase::Leaving => {}
+            Phase::Waiting(_) | Phase::Holding | Phase::Leaving => {}
         }
     }
 
