@@ -68,9 +68,12 @@ def _load(args: Args) -> int:
         raise errors.InvalidArgument(
             "requested load from stdin, but stdin is empty", "give a file with -i, or pipe it in"
         )
-    with _engine() as engine, open(path, "rb") if path else os.fdopen(0, "rb", closefd=False) as stream:
-        watcher = progress.loading(quiet=args.flag("quiet"))
-        loaded = engine.images.load(stream, platform=args.text("platform"), watcher=watcher)
+    with _engine() as engine:
+        loaded = engine.images.load(
+            path or os.fdopen(0, "rb", closefd=False),
+            platform=args.text("platform"),
+            watcher=progress.loading(quiet=args.flag("quiet")),
+        )
     for line in message(loaded):
         print(line)
     return 0
@@ -326,7 +329,13 @@ COMMANDS = {
             _load,
             "Load images from an archive (docker save, OCI layout) or stdin",
             (
-                Option("input", TEXT, "Read from this file instead of stdin", short="i", metavar="file"),
+                Option(
+                    "input",
+                    TEXT,
+                    "Read from this file or OCI layout directory instead of stdin",
+                    short="i",
+                    metavar="file",
+                ),
                 _PLATFORM,
                 Option("quiet", BOOL, "Suppress the load output", short="q"),
             ),

@@ -18,8 +18,11 @@ from pyd.cli.command import Args, Command, HelpWanted, UsageError, parse
 
 _CONTAINER = {
     "attach": "attach",
+    "commit": "archives",
     "create": "run",
+    "diff": "archives",
     "exec": "exec",
+    "export": "archives",
     "inspect": "inspect",
     "kill": "containers",
     "logs": "logs",
@@ -56,6 +59,7 @@ _IMAGE = {
     "push": "push",
     "rm": "images",
     "remove": "images",
+    "save": "archives",
     "tag": "images",
 }
 _REGISTRY = dict.fromkeys(("certificate", "gc", "htpasswd", "ls", "rm", "serve"), "registry")
@@ -91,6 +95,7 @@ TOP: dict[str, str] = {
     "pull": "images",
     "push": "push",
     "rmi": "images",
+    "save": "archives",
     "search": "search",
     "tag": "images",
     "info": "system",

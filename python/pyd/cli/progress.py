@@ -19,7 +19,12 @@ def watcher(*, quiet: bool = False, stream: TextIO | None = None) -> Watcher:
 
 def loading(*, quiet: bool = False) -> Watcher:
     """For `load`: bars on a terminal, else nothing; what was loaded is said at the end."""
-    return Watcher() if quiet or not sys.stderr.isatty() else Bars(None)
+    return Watcher() if quiet or not sys.stderr.isatty() else Bars(None, ("Loading", "Unpacking", "Loaded"))
+
+
+def saving(*, quiet: bool = False) -> Watcher:
+    """For `save`: bars on a terminal. They go to stderr: stdout is the archive."""
+    return Watcher() if quiet or not sys.stderr.isatty() else Bars(None, ("Saving", "Saved", "Saved"))
 
 
 class Lines(Watcher):
@@ -55,8 +60,11 @@ class Bars(Watcher):
     second.
     """
 
-    def __init__(self, out: TextIO | None) -> None:
+    def __init__(
+        self, out: TextIO | None, words: tuple[str, str, str] = ("Downloading", "Unpacking", "Pull complete")
+    ) -> None:
         self._out = out  # where the lines between the bars go; None = nowhere
+        self._words = words  # while bytes come, then, at the end
         self._lock = threading.Lock()
         self._bars: dict[str, tuple[Any, Any]] = {}
         self._done = threading.Event()
@@ -76,7 +84,7 @@ class Bars(Watcher):
         with self._lock:
             bar = tqdm(
                 total=layer.size,
-                desc=f"{layer.digest.short}: Downloading",
+                desc=f"{layer.digest.short}: {self._words[0]}",
                 unit="B",
                 unit_scale=True,
                 position=len(self._bars),
@@ -90,10 +98,10 @@ class Bars(Watcher):
                 self._ticker.start()
 
     def fetched(self, layer: Layer) -> None:
-        self._describe(layer, "Unpacking")
+        self._describe(layer, self._words[1])
 
     def unpacked(self, layer: Layer) -> None:
-        self._describe(layer, "Pull complete")
+        self._describe(layer, self._words[2])
 
     def ends(self) -> None:
         self._done.set()

@@ -15,6 +15,7 @@ _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3
 
 def apply(config: dict[str, Any], changes: Sequence[str]) -> None:
     """Change the `config` object of an image config in place. Raises InvalidArgument."""
+    has_cmd = False
     for change in changes:
         word, _, rest = change.strip().partition(" ")
         name, rest = word.upper(), rest.strip()
@@ -22,6 +23,9 @@ def apply(config: dict[str, Any], changes: Sequence[str]) -> None:
             raise InvalidArgument(f"{word} is not a valid change command", f"known are {', '.join(_KNOWN)}")
         if not rest:
             raise InvalidArgument(f"{name} requires at least one argument")
+        if name == "ENTRYPOINT" and not has_cmd:
+            config.pop("Cmd", None)  # it was meant for another entrypoint
+        has_cmd = has_cmd or name == "CMD"
         try:
             _apply(config, name, rest)
         except ValueError as error:
@@ -31,8 +35,6 @@ def apply(config: dict[str, Any], changes: Sequence[str]) -> None:
 def _apply(config: dict[str, Any], name: str, rest: str) -> None:
     if name in ("CMD", "ENTRYPOINT"):
         config["Cmd" if name == "CMD" else "Entrypoint"] = _command(rest)
-        if name == "ENTRYPOINT":
-            config.pop("Cmd", None)  # it was meant for another entrypoint
     elif name == "ENV":
         old = list(config.get("Env", ()))
         for key, value in _pairs(rest):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pyd.engine.engine import Engine
     from pyd.engine.session import Session
+    from pyd.oci.digest import Digest
     from pyd.runtime.logs import LogLine
     from pyd.store import ContainerRecord
 
@@ -119,6 +120,44 @@ class Containers:
         from pyd.engine import lifecycle
 
         return lifecycle.update(self._engine, name, changes)
+
+    def commit(
+        self,
+        name: str,
+        reference: str = "",
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> Digest:
+        """A new image of what the container has written; its id. `changes` are Dockerfile instructions.
+
+        `pause`: freeze the container while its files are read.
+        """
+        from pyd.engine.commit import commit
+
+        return commit(
+            self._engine,
+            name,
+            reference,
+            author=author,
+            message=message,
+            changes=changes,
+            pause=pause,
+        )
+
+    def export(self, name: str, fd: int) -> None:
+        """Write the container's file system, without volumes, to the descriptor `fd` as a tar archive."""
+        from pyd.engine.export import export
+
+        export(self._engine, name, fd)
+
+    def diff(self, name: str) -> Sequence[tuple[str, str]]:
+        """What differs from the image, by path: ("A" added | "C" changed | "D" deleted, path)."""
+        from pyd.engine.export import diff
+
+        return diff(self._engine, name)
 
     def prune(self, filters: Mapping[str, list[str]] | None = None) -> tuple[Sequence[str], int]:
         """Remove all that do not run: (ids, bytes of the disk that are freed)."""

@@ -34,8 +34,8 @@ def import_image(
     message: str = "",
     platform: str = "",
 ) -> Digest:
-    """The id of the new image. `chunks`: the archive, plain, gzip, bzip2 or xz; `source` is noted in the
-    history.
+    """The id of the new image. `chunks`: the archive, plain, gzip, bzip2, xz or zstd; `source` is noted in
+    the history.
     """
     reference = Reference.parse(name).with_default_tag() if name else None
     if reference and reference.digest:

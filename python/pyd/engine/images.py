@@ -138,13 +138,39 @@ class Images:
             check_platform(name, actual, Platform.parse(platform), True)
         return image
 
+    def check(self, name: str) -> Digest:
+        """ID of the image; raises ImageNotFound, also when the name is that of a repository without tags."""
+        from pyd.engine.save import check
+
+        return check(self._store, name)
+
+    def save(
+        self,
+        names: Sequence[str],
+        out: BinaryIO,
+        *,
+        format: str = "docker",
+        platform: str | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """Write images to a tar archive: `docker` (an OCI layout that `docker load` reads as well) or `oci`.
+
+        A name without a tag stands for all tags of its repository. Raises ImageNotFound.
+        """
+        from pyd.engine.save import save
+
+        save(self._store, names, out, format=format, platform=platform or "", watcher=watcher)
+
     def load(
-        self, stream: BinaryIO, *, platform: str | None = None, watcher: Watcher | None = None
+        self, source: BinaryIO | str, *, platform: str | None = None, watcher: Watcher | None = None
     ) -> Sequence[Loaded]:
-        """All images of an archive: docker-archive or OCI layout, plain, gzip, bzip2 or xz."""
+        """All images of an archive: docker-archive or OCI layout, plain, gzip, bzip2, xz or zstd.
+
+        `source`: an open file, or the path of a file or of a layout's directory.
+        """
         from pyd.engine.archive import load
 
-        return load(self._store, stream, platform=platform or "", watcher=watcher)
+        return load(self._store, source, platform=platform or "", watcher=watcher)
 
     def import_(
         self,

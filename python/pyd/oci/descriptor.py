@@ -37,6 +37,13 @@ _LAYERS = frozenset(
 _MAX_SIZE = 1 << 50  # bytes: beyond any disk, and small enough for every counter
 
 
+def _oci_type(media_type: str) -> str:
+    for docker, oci in ((DOCKER_LAYER, OCI_LAYER), (_DOCKER_FOREIGN, _OCI_FOREIGN)):
+        if media_type.startswith(docker):
+            return oci + media_type.removeprefix(docker).replace(".", "+")
+    return media_type
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """Media type, digest and size of bytes that are elsewhere; in an index, also the platform."""
@@ -82,3 +89,8 @@ class Descriptor:
                 f"unsupported layer media type {shown(self.media_type)}",
                 "this is not a container image, or an encrypted one",
             )
+
+
+def as_oci_layer(layer: Descriptor) -> Descriptor:
+    """The same blob with the name that an OCI manifest has for it."""
+    return Descriptor(_oci_type(layer.media_type), layer.digest, layer.size)

@@ -48,6 +48,13 @@ MASKED_PATHS = (
 )
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+# Made in a container's upper directory where its image lacks them: no change of the container's own. Docker
+# has them in a layer between ("init"), and does not list them either.
+MOUNT_POINTS = (
+    *("dev", "dev/console", "dev/mqueue", "dev/pts", "dev/shm", "proc", "sys"),
+    *("etc", "etc/hostname", "etc/hosts", "etc/resolv.conf", "sbin", "sbin/docker-init"),
+)
+
 
 def mounts(shm_size: int) -> list[dict[str, Any]]:
     """The mounts of the kernel's file systems, in the order in which they are made."""

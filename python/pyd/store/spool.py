@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Protocol
 
-from pyd.errors import CorruptData, NotSupported, from_os_error
+from pyd.errors import CorruptData, from_os_error
 from pyd.paths import Paths
 
 CHUNK = 1 << 20
@@ -21,7 +21,7 @@ _XZ_MEMORY = 256 << 20  # bytes that an xz stream may ask for
 
 
 class _Decoder(Protocol):
-    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
     @property
     def eof(self) -> bool: ...
@@ -59,8 +59,8 @@ def is_plain(head: bytes) -> bool:
 
 
 def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Plain bytes of a stream that is plain, gzip, bzip2 or xz; at most 1 MiB at a time, however small the
-    input.
+    """Plain bytes of a stream that is plain, gzip, bzip2, xz or zstd; at most 1 MiB at a time, however small
+    the input.
     """
     stream = iter(chunks)
     head = b""
@@ -119,10 +119,11 @@ def _decoder(head: bytes) -> _Decoder | None:
         return bz2.BZ2Decompressor()
     if head.startswith(b"\xfd7zXZ\0"):
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        raise NotSupported(
-            "archives compressed with zstd cannot be read", "decompress it first: zstd -dc FILE | ..."
-        )
+    # a frame, or a skippable one before it (RFC 8878)
+    if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50):
+        from pyd import _native
+
+        return _native.ZstdDecoder()
     return None
 
 

@@ -1,0 +1,142 @@
+"""Directories go out: as a verified layer blob of the store, or as an archive to a descriptor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pyd import _native
+from pyd.errors import PydError, from_os_error
+from pyd.oci.descriptor import OCI_LAYER, Descriptor
+from pyd.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from pyd.store import Store
+
+EMPTY = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
+"""diffID of a layer without entries: 1024 zero bytes."""
+_SUFFIX = {"": "", "gzip": "+gzip", "zstd": "+zstd"}
+
+
+class PackedBlob:
+    """A layer that was made here. It lies in `partial`, durable but without a name, until `publish`."""
+
+    def __init__(self, store: Store, partial: str, packed: _native.PackedLayer, compression: str) -> None:
+        self._store = store
+        self._partial = partial
+        self.diff_id = Digest(packed.diff_id)
+        self.blob = Descriptor(OCI_LAYER + _SUFFIX[compression], Digest(packed.digest), packed.size)
+
+    @property
+    def is_empty(self) -> bool:
+        return self.diff_id == EMPTY
+
+    def publish(self) -> Descriptor:
+        """The blob under its digest. The caller keeps the collector away (`intake.fetching`) until an image
+        refers to it.
+        """
+        if self._store.content.size(self.blob.digest) != self.blob.size:
+            self._store.content.publish(self._partial, self.blob.digest)
+        return self.blob
+
+
+@contextmanager
+def packed_changes(
+    store: Store,
+    upper: str,
+    lowers: Sequence[str],
+    *,
+    ignored: Sequence[str] = (),
+    compression: str = "gzip",
+    progress: _native.Progress | None = None,
+) -> Iterator[PackedBlob]:
+    """What the upper directory of an overlay changes in `lowers` (top first), as a layer. `ignored`: relative
+    paths of mount points that a runtime made for itself. Forgotten at the end unless it was published.
+    """
+    with _partial(store) as (path, fd):
+        packed = _native.pack_layer(
+            fd, upper, list(lowers), ignored=list(ignored), compression=compression, progress=progress
+        )
+        _sync(fd, path)
+        yield PackedBlob(store, path, packed, compression)
+
+
+@contextmanager
+def packed_tree(store: Store, layers: Sequence[str], *, compression: str = "gzip") -> Iterator[PackedBlob]:
+    """The same of everything that `layers` (top first) show together."""
+    with _partial(store) as (path, fd):
+        packed = _native.pack_tree(fd, list(layers), compression=compression)
+        _sync(fd, path)
+        yield PackedBlob(store, path, packed, compression)
+
+
+def export(layers: Sequence[str], fd: int, progress: _native.Progress | None = None) -> None:
+    """Write what `layers` (top first) show together to `fd`, as a plain tar."""
+    _native.pack_tree(fd, list(layers), progress=progress)
+
+
+def changes(upper: str, lowers: Sequence[str], ignored: Sequence[str]) -> list[tuple[str, str]]:
+    """("A" | "C" | "D", absolute path), by path; names that are no UTF-8 with surrogate escapes."""
+    return _native.list_changes(upper, list(lowers), ignored=list(ignored))
+
+
+@contextmanager
+def plain_layer(
+    store: Store, blob: Descriptor, diff_id: Digest, chain_id: Digest
+) -> Iterator[tuple[int, int]]:
+    """(descriptor, bytes) of the layer's tar in a file without a name, checked against its diffID.
+
+    From the blob; where that was dropped, from the unpacked files, which gives the same bytes only if pyd
+    itself packed the layer. Raises `gone` otherwise: a tar of another digest is not this layer.
+    """
+    store.paths.make()
+    try:
+        fd = os.open(store.paths.ingest, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise from_os_error(error, f"making a temporary file in {store.paths.ingest}") from error
+    try:
+        if store.content.size(blob.digest) == blob.size:
+            found, size = _native.inflate_blob(store.content.path(blob.digest), fd)
+        else:
+            packed = _native.pack_layer(fd, store.snapshots.path(chain_id), compression="")
+            found, size = packed.diff_id, packed.plain_size
+        if found != diff_id:
+            raise gone(blob)
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield fd, size
+    finally:
+        os.close(fd)
+
+
+def gone(blob: Descriptor) -> PydError:
+    from pyd.errors import ImageNotFound
+
+    return ImageNotFound(
+        f"blob {blob.digest} is not here any more, and its files do not give the same bytes again",
+        "remove the image and pull it again with its blobs kept, or use `pyd export` for the files alone",
+    )
+
+
+@contextmanager
+def _partial(store: Store) -> Iterator[tuple[str, int]]:
+    store.paths.make()
+    path = f"{store.paths.ingest}/pack.{os.urandom(8).hex()}"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise from_os_error(error, f"writing {path}") from error
+    try:
+        yield path, fd
+    finally:
+        os.close(fd)
+        if os.path.lexists(path):
+            os.unlink(path)
+
+
+def _sync(fd: int, path: str) -> None:
+    try:
+        os.fdatasync(fd)
+    except OSError as error:
+        raise from_os_error(error, f"writing {path}") from error
