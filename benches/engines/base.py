@@ -119,6 +119,22 @@ class Engine:
         """An image that was pulled, to another registry under the name `target`."""
         raise NotImplementedError
 
+    def writer(self, files: int) -> str:
+        """A stopped container that has written so many small files; its name."""
+        raise NotImplementedError
+
+    def diff(self, name: str) -> Timing:
+        """What a container has changed."""
+        raise NotImplementedError
+
+    def commit(self, name: str, reference: str) -> Timing:
+        """An image of what a container has changed."""
+        raise NotImplementedError
+
+    def save(self, reference: str, archive: Path) -> Timing:
+        """An archive of an image."""
+        raise NotImplementedError
+
     def remove_image(self, reference: str) -> None:
         raise NotImplementedError
 

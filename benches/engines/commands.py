@@ -15,7 +15,9 @@ from benches.spawner import Timing
 
 class CommandLine(Engine):
     level = "command"
-    can = frozenset({"start", "exec", "parallel", "density", "memory", "load", "pull", "push"})
+    can = frozenset(
+        {"start", "exec", "parallel", "density", "memory", "load", "pull", "push", "changes", "save"}
+    )
     base: tuple[str, ...] = ()
     run_options: tuple[str, ...] = ("--network", "none")
     force: tuple[str, ...] = ("rm", "-f")
@@ -47,6 +49,25 @@ class CommandLine(Engine):
             return self.main.run([*self.base, "push", *self.push_options, target])
         finally:
             self.main.run([*self.base, "rmi", target])
+
+    def writer(self, files: int) -> str:
+        name = self.unique()
+        script = (
+            f"n=0; while [ $n -lt {files} ]; do [ $((n % 100)) = 0 ] && mkdir -p /written/$((n / 100)); "
+            "echo some content of file $n >/written/$((n / 100))/$n; n=$((n + 1)); done"
+        )
+        options = ["--name", name, *self.run_options]
+        self.main.run([*self.base, "run", *options, "busybox", "sh", "-c", script])
+        return name
+
+    def diff(self, name: str) -> Timing:
+        return self.main.run([*self.base, "diff", name])
+
+    def commit(self, name: str, reference: str) -> Timing:
+        return self.main.run([*self.base, "commit", name, reference])
+
+    def save(self, reference: str, archive: Path) -> Timing:
+        return self.main.run([*self.base, "save", "-o", str(archive), reference])
 
     def remove_image(self, reference: str) -> None:
         self.main.run([*self.base, "rmi", "-f", reference])

@@ -43,6 +43,8 @@ GOALS = (
     Goal("`pull`, 1 layer", "pull", "1 layer", "seconds", "pyd", "floor-pull", 1.5),
     Goal("`pull`, 40 layers", "pull", "40 layers", "seconds", "pyd", "floor-pull", 1.5),
     Goal("`push`, 5 layers", "push", "5 layers", "seconds", "pyd", "docker", 0.125),
+    Goal("whole `diff`, 20,000 files", "changes", "diff, 20000", "seconds", "pyd", "", 0.1),
+    Goal("whole `commit`, 20,000 files", "changes", "commit, 20000", "seconds", "pyd", "", 0.5),
 )
 
 

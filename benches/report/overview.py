@@ -42,6 +42,10 @@ ROWS = (
     Row("`push`, {case}", "push", "5 layers", "seconds"),
     Row("`push`, {case}", "push", "1 layer", "seconds"),
     Row("`push`, {case}", "push", "40 layers", "seconds"),
+    Row("`save`, {case}", "save", "5 layers", "seconds"),
+    Row("`save`, {case}", "save", "1 layer", "seconds"),
+    Row("{case} written", "changes", "diff", "seconds"),
+    Row("{case} written", "changes", "commit", "seconds"),
 )
 RUNTIMES = ("floor", "pyd-runtime", "crun", "youki", "runc")
 COMMANDS = ("floor", "engine", "pyd", "podman", "docker", "ctr", "skopeo")

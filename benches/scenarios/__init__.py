@@ -6,19 +6,24 @@ from collections.abc import Callable
 from types import ModuleType
 
 from benches.bench import Bench, Cases
-from benches.scenarios import density, exec, imports, memory, parallel, pull, push, split, start, unpack
-
-_MODULES: tuple[ModuleType, ...] = (
-    start,
-    split,
-    exec,
-    parallel,
+from benches.scenarios import (
+    changes,
     density,
+    exec,
+    imports,
     memory,
-    unpack,
+    parallel,
     pull,
     push,
-    imports,
+    save,
+    split,
+    start,
+    unpack,
+)
+
+_MODULES: tuple[ModuleType, ...] = (
+    *(start, split, exec, parallel, density, memory),
+    *(unpack, pull, push, save, changes, imports),
 )
 SCENARIOS: dict[str, Callable[[Bench], Cases]] = {
     module.__name__.rpartition(".")[2]: module.measure for module in _MODULES
