@@ -85,7 +85,8 @@ def test_between_pyd_docker_and_podman(
     assert differences(expected, exported(podman.command("export", "there"))) == []
 
     # and back: the same ids, and for Docker the same archive of files
-    for number, engine in enumerate((docker, podman)):
+    engines: tuple[Docker | Podman, ...] = (docker, podman)
+    for number, engine in enumerate(engines):
         back = tmp_path / f"back-{number}.tar"
         with back.open("wb") as file:
             subprocess.run(engine.command("save", "round:2"), stdout=file, check=True, timeout=60)

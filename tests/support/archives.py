@@ -16,7 +16,7 @@ CAPABILITY = "SCHILY.xattr.security.capability"
 
 def picture(source: BinaryIO) -> dict[str, str]:
     """Everything about every entry, by name; times to the second, since Docker's archives have no more."""
-    found = {}
+    found: dict[str, str] = {}
     with tarfile.open(fileobj=source, mode="r|*") as tar:
         first: dict[str, str] = {}
         for member in tar:
