@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import re
+import signal
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import Pyd
+from tests.support.command import Pyd, wait_until
 from tests.support.registry import skopeo
 from tests.support.served import Answer, Served, sha256
 from tests.support.world import World
@@ -255,6 +257,16 @@ def test_tls_and_a_login(world: World, pyd: Pyd, users: Path, layouts: dict[str,
         value = token(served, "repository:a:push,pull", f"alice:{PASSWORD}")
         digest = served.push_blob("a", data, Authorization=f"Bearer {value}")
         assert with_token(served, "GET", f"/v2/a/blobs/{digest}", value).body == data
+        # renewed: the next connection gets the new one
+        first = ssl.get_server_certificate(("127.0.0.1", served.port))
+        renewed = world.directory / "renewed"
+        renewed.mkdir()
+        pyd("registry", "certificate", "localhost", "127.0.0.1", "--out", renewed)
+        for name in ("registry.crt", "registry.key"):
+            (renewed / name).replace(made / name)
+        assert served.process is not None
+        served.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: ssl.get_server_certificate(("127.0.0.1", served.port)) != first, 10)
         # the clients' own way: challenge, token, push, pull
         trust = world.directory / "certs"
         trust.mkdir()

@@ -203,6 +203,18 @@ def test_engine(inside: tuple[Docker, Podman], world: World, number: int) -> Non
         within.close()
 
 
+def test_pyd(served: Served, pyd: Pyd, busybox: str) -> None:
+    """pyd's own push and pull: the same image comes back."""
+    where = f"{served.host}/pyd/busybox:t"
+    pyd("tag", busybox, where)
+    pyd("push", where)
+    before = pyd("image", "inspect", busybox).json()[0]["Id"]
+    pyd("rmi", where)
+    pyd("pull", "-q", where)
+    assert pyd("image", "inspect", where).json()[0]["Id"] == before
+    pyd("rmi", where)
+
+
 def test_four_at_once(served: Served, layouts: dict[str, Path], tmp_path: Path) -> None:
     """Four clients push the same image to different places and pull it, at the same time."""
     failures: list[BaseException] = []

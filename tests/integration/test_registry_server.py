@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -415,6 +417,46 @@ def test_hostile_requests(served: Served) -> None:
             assert head.startswith(b"HTTP/1.1 4") or head.startswith(b"HTTP/1.0 4"), head[:200]
     assert served("GET", "/v2/").status == 200
     assert "a" * 400 not in served.log.read_text()
+
+
+SHORT = """import sys
+from pyd.cli.main import main
+from pyd.registry.server import call, serve
+serve._HEADERS, serve._STALL, call.STALL = 0.5, 1500, 0.5
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_slow_clients(world: World) -> None:
+    """Who sends or takes nothing for long is let go; here after half a second and a second and a half."""
+    served = Served(world.directory / "slow", program=[sys.executable, "-c", SHORT])
+    try:
+        digest = served.push_blob("a", os.urandom(32 << 20))
+        for beginning in (b"", b"GET /v2/ HTTP/1.1\r\nX: y\r\n"):
+            with socket.create_connection(("127.0.0.1", served.port), 10) as slow:
+                slow.sendall(beginning)
+                assert slow.recv(1) == b""
+        location = served("POST", "/v2/a/blobs/uploads/").headers["Location"]
+        with contextlib.closing(served.connection()) as slow_body:
+            slow_body.putrequest("PATCH", location)
+            slow_body.putheader("Content-Length", "100")
+            slow_body.endheaders()
+            slow_body.send(b"x" * 10)
+            assert slow_body.getresponse().status == 408
+        assert served("GET", location).headers["Range"] == "0-9"  # what came is kept
+        with socket.create_connection(("127.0.0.1", served.port), 10) as lazy:
+            lazy.sendall(f"GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            wait_until(lambda: connections(served) == 2, 10)
+            wait_until(lambda: connections(served) == 1, 20, "the end of a connection that takes nothing")
+    finally:
+        served.stop()
+
+
+def connections(served: Served) -> int:
+    text = served("GET", "/metrics").body.decode()
+    return next(
+        int(line.split()[1]) for line in text.splitlines() if "_connections " in line and line[0] != "#"
+    )
 
 
 def test_log_and_metrics(served: Served) -> None:

@@ -44,7 +44,10 @@ class Answer:
 class Served:
     """Serves from `directory` until `stop` or `kill`; `start` serves the same again, at the same port."""
 
-    def __init__(self, directory: Path, *options: object, tls: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, *options: object, tls: Path | None = None, program: list[str] | None = None
+    ) -> None:
+        self.program = program or executable()
         self.directory = directory
         self.options = [str(option) for option in options]
         self.tls = tls
@@ -58,7 +61,7 @@ class Served:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        words = [*executable(), "registry", "serve", "--root", str(self.directory)]
+        words = [*self.program, "registry", "serve", "--root", str(self.directory)]
         words += ["--listen", f"127.0.0.1:{self.port}", *self.options]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(

@@ -55,6 +55,8 @@ def options(listen: str | None, root: str | None, **settings: Any) -> Options:
 
     host, port = parse_listen(listen or DEFAULT_LISTEN)
     path, shared = place(root)
+    if shared is not None:
+        Config().paths.make()  # with the modes of a data-root
     made = Options(root=path, shared=shared, host=host, port=port, **settings)
     made.check()
     return made
