@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.registry import INDEX, MANIFEST, FakeImage, digest_of, serving
 from tests.support.command import Pyd
 from tests.support.registry import Registry, skopeo
 
@@ -146,3 +147,35 @@ def test_a_dropped_blob(
         assert f"sha256:{layer}" in result.stderr and "pull the image again" in result.stderr
     finally:
         second.stop()
+
+
+def test_an_index_goes_where_all_of_it_is_here(registry: Registry, pyd: Pyd, store: dict[str, str]) -> None:
+    with serving() as fake:
+        entries = []
+        for architecture in ("amd64", "arm64"):
+            image = FakeImage.of({"hello": architecture.encode() * 100}, architecture=architecture)
+            entries.append(
+                {
+                    "mediaType": MANIFEST,
+                    "digest": fake.add("several", image, tag=""),
+                    "size": len(image.manifest_bytes),
+                    "platform": {"os": "linux", "architecture": architecture},
+                }
+            )
+        for tag, some in (("one", entries[:1]), ("two", entries)):
+            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": some}
+            fake.add_manifest("several", json.dumps(index).encode(), tag, INDEX)
+        results = {}
+        for tag in ("one", "two"):
+            pyd("pull", "-q", "--platform", "linux/amd64", f"{fake.host}/several:{tag}", env=store)
+            pyd("tag", f"{fake.host}/several:{tag}", f"{registry.host}/several:{tag}", env=store)
+            results[tag] = pyd("push", f"{registry.host}/several:{tag}", env=store).lines
+            pyd("rmi", "-f", f"{fake.host}/several:{tag}", f"{registry.host}/several:{tag}", env=store)
+    assert json.loads(raw(f"{registry.host}/several:one"))["manifests"] == entries[:1]
+    assert digest_of(raw(f"{registry.host}/several:two")) == entries[0]["digest"]
+    assert "only the available single-platform image was pushed" in results["two"][-1]
+    assert not any("Info" in line for line in results["one"])
+    refused = pyd(
+        "push", "--platform", "linux/arm64", f"{registry.host}/several:one", env=store, code=1
+    ).stderr
+    assert "does not exist locally" in refused

@@ -83,7 +83,7 @@ def push(
         # the collector waits: nothing that is being sent may go
         with fetching(store):
             for one, image_id in images:
-                out = outgoing(store, store.images.resolve(image_id), platform)
+                out = outgoing(store, store.images.resolve(image_id), platform, one)
                 pushed.append(_push(store, target, one, out, watcher))
                 watcher.tagged(pushed[-1])
     finally:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pyd.engine.image_pull import check_platform
 from pyd.errors import CorruptData, ImageNotFound, PydError
-from pyd.oci.descriptor import INDEXES, Descriptor
+from pyd.oci.descriptor import INDEXES, MANIFESTS, Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST, parse
 from pyd.oci.manifest import Index, Manifest, parse_manifest
@@ -65,32 +65,47 @@ class Outgoing:
     stripped: Digest | None = None  # the index that stays here because not all of it is
 
 
-def outgoing(store: Store, image: Image, platform: str = "") -> Outgoing:
-    """`platform`: only the manifest of this one, and the image must be it."""
+def outgoing(store: Store, image: Image, platform: str = "", name: Reference | None = None) -> Outgoing:
+    """`platform`: only the manifest of this one, and the image must be it. `name`: what it is called."""
     if platform:
         actual = Platform.of(image.config.os, image.config.architecture, image.config.variant)
-        name = image.references[0] if image.references else image.id
-        check_platform(name, actual, Platform.parse(platform), True)
+        shown = image.references[0] if image.references else image.id
+        check_platform(shown, actual, Platform.parse(platform), True)
     kinds = {blob.digest: blob.media_type for blob in store.images.blobs(image.id)}
-    data = store.content.read(image.manifest, MAX_MANIFEST)
-    served = Served(data, kinds.get(image.manifest, ""), image.manifest)
+    own = _manifest_of(image, kinds, name)
+    served = Served(store.content.read(own, MAX_MANIFEST), kinds.get(own, ""), own)
     indexes = [
         (Served(data, kind, Digest(digest)), index)
         for digest, kind in kinds.items()
         if kind in INDEXES
         for data, index in _index(store, digest, kind)
-        if any(entry.digest == image.manifest for entry in index.manifests)
+        if any(entry.digest == own for entry in index.manifests)
     ]
     known = {Reference.parse(name).digest for name in image.digests}
-    came = image.manifest in known or any(one.digest in known for one, _ in indexes)
+    came = own in known or any(one.digest in known for one, _ in indexes)
     main = _out(served, image.config.diff_ids, may_compress=not came)
     if not indexes or platform or any(layer.compress for layer in main.layers):
         return Outgoing(image, main)
     one, index = indexes[-1]
-    others = _others(store, index, image.manifest)
+    others = _others(store, index, own)
     if others is None:
         return Outgoing(image, main, stripped=one.digest)
     return Outgoing(image, main, others, one)
+
+
+def _manifest_of(image: Image, kinds: Mapping[str, str], name: Reference | None) -> Digest:
+    """The manifest under which the repository of `name` has the image. One config may have several manifests,
+    and the image keeps the last that came; so this one may be of another repository.
+    """
+    if name is not None:
+        digests = {
+            reference.digest
+            for reference in map(Reference.parse, image.digests)
+            if reference.repository == name.repository and kinds.get(reference.digest or "") in MANIFESTS
+        }
+        if len(digests) == 1:
+            return digests.pop() or image.manifest
+    return image.manifest
 
 
 def read_blob(store: Store, blob: Descriptor, offset: int) -> Iterator[bytes]:
