@@ -7,6 +7,7 @@ data-root/                     default /var/lib/pyd, or $XDG_DATA_HOME/pyd for o
   snapshots/<hex>/fs           one directory per unpacked layer
   containers/<id>/             diff work hostname hosts resolv.conf exit.json <id>-json.log
   volumes/<name>/_data
+  registry/                    what `pyd registry serve` keeps without a --root
   trash/                       renamed here, then deleted
 run-root/                      default /run/pyd, or $XDG_RUNTIME_DIR/pyd
   containers/<id>/             the bundle of a task: config.json shim.json rootfs/ shim.lock shim.sock

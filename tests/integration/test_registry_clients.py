@@ -266,7 +266,6 @@ def test_beside_local_images(world: World, pyd: Pyd, busybox: str) -> None:
         pyd("registry", "rm", "a", "b")
         pyd("registry", "gc", "--grace", "0")
         assert not linked.exists() and blob.exists()
-        assert "Total reclaimed" in pyd("image", "prune", "-f").stdout
     finally:
         process.terminate()
         assert process.wait(30) == 0

@@ -134,6 +134,10 @@ def test_disk_full(world: World, tmp_path: Path, blobs: int) -> None:
         answer = served("POST", f"/v2/a/blobs/uploads/?digest={sha256(data)}", data)
         assert (answer.status, answer.code) == (507, "DENIED")
         assert not list((served.directory / "uploads").iterdir())
+        location = served("POST", "/v2/a/blobs/uploads/").headers["Location"]
+        assert served("PATCH", location, data).status == 507
+        assert served("PUT", f"{location}?digest={sha256(data)}").code == "BLOB_UPLOAD_UNKNOWN"
+        assert not list((served.directory / "uploads").iterdir())
         served.push_blob("a", b"small")
     finally:
         if served is not None:

@@ -56,7 +56,7 @@ class Call:
 
 def own_url(request: web.BaseRequest) -> str:
     """What the client calls this server. A Host header that could end a quoted string is not repeated."""
-    host = request.headers.get("Host", "")
+    host = request.headers.get("Host") or "localhost"  # HTTP/1.0 knows no Host
     if not _HOST.fullmatch(host):
         raise Problem(400, "UNSUPPORTED", "invalid Host header")
     return f"{request.scheme}://{host}"

@@ -8,6 +8,7 @@ committed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import Callable
 
@@ -181,9 +182,16 @@ async def _receive(call: Call, session: Session) -> None:
             writing = loop.run_in_executor(registry.pool, session.append, data)
         if writing is not None:
             await writing
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            # going on with it later would need the space that others need now
+            registry.sessions.end(session)
+        raise
     finally:
-        if writing is not None and not writing.done():
-            await asyncio.wait([writing])  # nobody else may touch the file before it is out of the thread
+        if writing is not None:
+            # nobody else may touch the file before it is out of the thread
+            await asyncio.wait([writing])
+            writing.exception()  # told already, or the client is gone
         registry.receiving -= 1
         registry.store.quota.coming(call.name, -counted)
         registry.metrics.received += counted
@@ -204,7 +212,11 @@ async def _finish(call: Call, session: Session, digest: str) -> None:
         raise Problem(400, "DIGEST_INVALID", "the bytes do not match the digest", {"digest": digest})
     # from here on the file may get its final name: whatever happens, nothing may write to it any more
     registry.sessions.forget(session)
-    await registry.writer.write(lambda tx: registry.store.add_blob(tx, name, digest, size, session.path))
+    try:
+        await registry.writer.write(lambda tx: registry.store.add_blob(tx, name, digest, size, session.path))
+    except Problem:
+        session.discard()  # refused: it has no other name
+        raise
     session.discard()
 
 
