@@ -30,7 +30,7 @@ CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 @pytest.fixture(scope="module")
 def docker(world: World) -> Iterator[Docker]:
     made = Docker(
-        world.directory / "dockerd", f"{world.cgroup_parent}/docker", "--storage-driver", "overlay2"
+        world.directory / "dockerd", f"{world.cgroup_parent}-docker", "--storage-driver", "overlay2"
     )
     yield made
     made.close()
@@ -38,7 +38,7 @@ def docker(world: World) -> Iterator[Docker]:
 
 @pytest.fixture(scope="module")
 def podman(world: World) -> Iterator[Podman]:
-    made = Podman(world.directory / "podman", f"{world.cgroup_parent}/podman")
+    made = Podman(world.directory / "podman", f"{world.cgroup_parent}-podman")
     yield made
     made.close()
 
