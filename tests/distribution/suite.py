@@ -11,7 +11,16 @@ from pathlib import Path
 # the workflows of the spec, and the lines of the suite's summary that belong to them
 WORKFLOWS = {
     "Pull": ("Blob get", "Blob head", "Manifest get", "Manifest head", "Ping"),
-    "Push": ("Blob push", "Blob post", "Blob chunked", "Blob streaming", "Blob mount", "Manifest put"),
+    "Push": (
+        "Blob push",
+        "Blob post",
+        "Blob chunked",
+        "Blob streaming",
+        "Blob mount",
+        "Blob anonymous",
+        "Blob upload",
+        "Manifest put",
+    ),
     "Content discovery": ("Tag listing", "Referrers"),
     "Content management": ("Tag delete", "Blob delete", "Manifest delete"),
 }

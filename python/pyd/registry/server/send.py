@@ -40,8 +40,6 @@ def wanted_range(request: web.BaseRequest, digest: str, size: int) -> tuple[int,
         return None
     if first:
         start, end = int(first), min(int(last), size - 1) if last else size - 1
-        if last and int(last) < int(first):
-            return None
     else:
         start, end = max(0, size - int(last)), size - 1
     if start >= size or end < start:
