@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import socket
 import subprocess
@@ -35,11 +36,22 @@ class Registry:
         config.write_text(CONFIG.format(directory=directory / "storage", port=self.port) + auth)
         self._log = (directory / "log").open("w")
         self._process = subprocess.Popen(
-            [program, "serve", str(config)], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+            [program, "serve", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            # it takes REGISTRY_AUTH_FILE, Podman's, for a setting of its own
+            env={name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")},
         )
-        wait_until(self._answers, 60, f"docker-registry at {self.host}")
+        try:
+            wait_until(self._answers, 60, f"docker-registry at {self.host}")
+        except BaseException:
+            self._process.kill()
+            self.stop()
+            raise
 
     def _answers(self) -> bool:
+        assert self._process.poll() is None, (self.directory / "log").read_text()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("GET", "/v2/")
