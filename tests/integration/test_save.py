@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import Pyd
-from tests.support.registry import skopeo
+from tests.support.registry import Registry, skopeo
 
 
 @pytest.fixture
@@ -189,6 +189,32 @@ def test_dropped_blobs_are_made_again_or_named(
     message = pyd("save", "-o", tmp_path / "gone.tar", "made:1", code=1, env=filled).stderr
     assert "is not here any more" in message and "pull it again" in message
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("gone")]
+
+
+def test_dropped_blobs_come_from_their_registry(
+    registry: Registry, layouts: dict[str, Path], pyd: Pyd, store: dict[str, str], tmp_path: Path
+) -> None:
+    reference = registry.push(layouts["busybox"], "dropped")
+    (tmp_path / "config.json").write_text('{"keep-compressed-layers": false}')
+    pyd("pull", "-q", reference, env=store | {"PYD_CONFIG": str(tmp_path / "config.json")})
+    layer = manifest_of(layouts["busybox"])["layers"][0]["digest"][7:]
+    blob = Path(store["PYD_DATA_ROOT"]) / "content/sha256" / layer
+    assert not blob.exists()
+    pyd("save", "-o", tmp_path / "x.tar", reference, env=store)
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        assert f"blobs/sha256/{layer}" in tar.getnames()
+
+
+def test_bars_on_a_terminal(filled: dict[str, str], pyd: Pyd, tmp_path: Path) -> None:
+    roots = ("--data-root", filled["PYD_DATA_ROOT"], "--run-root", filled["PYD_RUN_ROOT"])
+    terminal = pyd.terminal(*roots, "save", "-o", tmp_path / "x.tar", "busybox")
+    terminal.expect("Saved")
+    assert terminal.close() == 0
+    pyd("rmi", "busybox", env=filled)
+    terminal = pyd.terminal(*roots, "load", "-i", tmp_path / "x.tar")
+    terminal.expect("Loaded: 100%")
+    terminal.expect("Loaded image: busybox:latest")
+    assert terminal.close() == 0
 
 
 def test_a_damaged_blob_is_no_backup(filled: dict[str, str], pyd: Pyd, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyd.engine.image_pull import Watcher, check_platform
+from pyd.engine.refetch import refetch
 from pyd.engine.transports.layout import LAYOUT_FILE, blob_path, encode, index_entry
 from pyd.errors import CorruptData, ImageNotFound, InvalidArgument
 from pyd.oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor, as_oci_layer
@@ -58,7 +59,8 @@ def save(
 ) -> None:
     """Write images to `out`. A name without a tag stands for all tags of its repository, an id for no tag.
 
-    Raises ImageNotFound, also for a layer whose blob was dropped and cannot be made again.
+    A layer whose blob was dropped comes again from its registry, or from its files where that gives the same
+    bytes. Raises ImageNotFound, also when neither does.
     """
     if format not in FORMATS:
         raise InvalidArgument(f"unknown format {format!r}", f"known are {' and '.join(FORMATS)}")
@@ -156,6 +158,9 @@ class _Writer:
         manifest = parse_manifest(data)
         if not isinstance(manifest, Manifest) or len(manifest.layers) != len(image.config.diff_ids):
             raise CorruptData(f"manifest {image.manifest} in the store is not that of image {image.id}")
+        for blob in manifest.layers:
+            if store.content.size(blob.digest) != blob.size:
+                refetch(store, image, blob)
         layers = [
             _Layer(blob, diff_id, chain_id, self._is_plain(blob))
             for blob, diff_id, chain_id in zip(
@@ -183,7 +188,7 @@ class _Writer:
 
     def _is_plain(self, blob: Descriptor) -> bool:
         if self._store.content.size(blob.digest) != blob.size:
-            return True  # made again from its files
+            return True  # made again from its files, if they give the same bytes
         return self._docker and blob.media_type.endswith("zstd")
 
     def _layer(self, layer: _Layer) -> Descriptor:

@@ -114,8 +114,8 @@ def gone(blob: Descriptor) -> PydError:
     from pyd.errors import ImageNotFound
 
     return ImageNotFound(
-        f"blob {blob.digest} is not here any more, and its files do not give the same bytes again",
-        "remove the image and pull it again with its blobs kept, or use `pyd export` for the files alone",
+        f"blob {blob.digest} is not here any more, no registry gave it, and its files give other bytes",
+        'remove the image and pull it again with "keep-compressed-layers" on; `pyd export` needs no blobs',
     )
 
 
