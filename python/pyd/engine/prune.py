@@ -203,7 +203,8 @@ def _images(store: Store, filters: Sequence[str], disk: Disk, everything: bool, 
         if not chosen.match(image):
             continue
         names = [familiar(name) for name in (*image.references, *image.digests)]
-        items.append(Item(IMAGE, image.id, ", ".join(names), needed.drop(image.id, disk)))
+        title = ", ".join(names) or "<none>"
+        items.append(Item(IMAGE, image.id, title, needed.drop(image.id, disk)))
     return Plan(tuple(items), everything)
 
 

@@ -200,7 +200,7 @@ impl Walk {
                 .checked_sub(1)
                 .and_then(|layer| uppermost(found, layer));
             let after = uppermost(found, moment);
-            was_removed |= before.is_some() && after.is_none();
+            was_removed |= before.is_some() && after.is_none_or(Layered::is_directory);
             self.happen(moment, before, after, &path);
         }
         self.waste(&path, found);
