@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tarfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.registry import INDEX, MANIFEST, FakeImage, digest_of, serving
+from tests.fakes.uploads import UploadHandler, taking
 from tests.support.command import Pyd
 from tests.support.registry import Registry, skopeo
+from tests.support.world import World
 
 
 @pytest.fixture
@@ -144,7 +149,7 @@ def test_a_dropped_blob(
     try:
         pyd("tag", reference, f"{second.host}/dropped", env=store)
         result = pyd("push", f"{second.host}/dropped", env=store, code=1)
-        assert f"sha256:{layer}" in result.stderr and "pull the image again" in result.stderr
+        assert f"sha256:{layer}" in result.stderr and "do not give the same bytes" in result.stderr
     finally:
         second.stop()
 
@@ -179,3 +184,74 @@ def test_an_index_goes_where_all_of_it_is_here(registry: Registry, pyd: Pyd, sto
         "push", "--platform", "linux/arm64", f"{registry.host}/several:one", env=store, code=1
     ).stderr
     assert "does not exist locally" in refused
+
+
+def test_a_dropped_blob_that_pyd_packed_is_packed_again(
+    busybox: str, registry: Registry, world: World, pyd: Pyd, store: dict[str, str]
+) -> None:
+    pyd("run", "--name", "packed", "--network", "none", busybox, "sh", "-c", "echo x > /new")
+    name = f"{registry.host}/committed:1"
+    pyd("commit", "packed", name)
+    layer = json.loads(pyd("image", "inspect", "--raw", name).out)["layers"][-1]["digest"]
+    os.unlink(world.data_root / "content/sha256" / layer.removeprefix("sha256:"))
+    pyd("push", name)
+    assert json.loads(raw(name))["layers"][-1]["digest"] == layer
+    pyd("pull", "-q", name, env=store)
+    pyd("rmi", "-f", name)
+
+
+def test_interrupted_pushes_end_at_once_and_the_next_one_sends_the_rest(
+    registry: Registry, layouts: dict[str, Path], pyd: Pyd, store: dict[str, str]
+) -> None:
+    """Ctrl-C and kill -9 while the registry does not read: 130, nothing left behind, the store as it was."""
+    reference = registry.push(layouts["python"], "interrupted")
+    pyd("pull", "-q", reference, env=store, timeout=120)
+    stalled, reading = threading.Event(), threading.Event()
+
+    def stall(handler: UploadHandler) -> bool:
+        if handler.command == "PATCH" and not reading.is_set():
+            handler.take(100_000)
+            stalled.set()
+            reading.wait(30)
+            handler.cut()
+            return True
+        return False
+
+    with taking() as fake:
+        fake.faults.append(stall)  # type: ignore[arg-type]
+        name = f"{fake.host}/interrupted:latest"
+        pyd("tag", reference, name, env=store)
+        for number in (signal.SIGINT, signal.SIGKILL):
+            process = pyd.popen("push", name, env=os.environ | store)
+            assert stalled.wait(60)
+            begin = time.monotonic()
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=20)
+            assert time.monotonic() - begin < 10
+            assert process.returncode == (130 if number == signal.SIGINT else -9), errors
+            assert "Traceback" not in errors
+            stalled.clear()
+        reading.set()
+        out = pyd("push", name, env=store, timeout=120).lines
+        assert out[-1].startswith("latest: digest: sha256:")
+        assert digest_of(fake.manifests["interrupted", "latest"][0]) == digest(reference)
+    assert os.listdir(Path(store["PYD_DATA_ROOT"]) / "ingest") == []
+
+
+def test_bars_on_a_terminal(
+    registry: Registry,
+    layouts: dict[str, Path],
+    pyd: Pyd,
+    store: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reference = registry.push(layouts["busybox"], "bars")
+    for name, value in store.items():
+        monkeypatch.setenv(name, value)
+    pyd("pull", "-q", reference)
+    other = renamed(pyd, reference, "bars-too:v1", store)
+    terminal = pyd.terminal("push", other)
+    terminal.expect("The push refers to repository", 60)
+    terminal.expect("Mounted from bars", 60)
+    terminal.expect("v1: digest: sha256:", 60)
+    assert terminal.close() == 0

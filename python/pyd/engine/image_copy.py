@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyd.engine import transports
@@ -81,10 +81,9 @@ def _documents(
     source: Source, root: Served, platform: str, everything: bool
 ) -> tuple[list[tuple[Served, Manifest | Index]], Served]:
     """(all manifests and indexes, what is named before what names it; the last of them)"""
-    document = parse_manifest(root.data, root.media_type)
+    root, document = _read(root)
     if isinstance(document, Index) and not everything:
-        root = source.manifest(document.choose(wanted_platform(platform)))
-        document = parse_manifest(root.data, root.media_type)
+        root, document = _read(source.manifest(document.choose(wanted_platform(platform))))
         if isinstance(document, Index):
             raise RegistryError(f"manifest {root.digest} is an index again", "copy it with --all")
     found: dict[str, tuple[Served, Manifest | Index]] = {}
@@ -95,12 +94,17 @@ def _documents(
                 if entry.digest not in found:
                     if depth > 2 or len(found) > _MAX_MANIFESTS:
                         raise RegistryError("the index holds too many manifests, or indexes in indexes")
-                    below = source.manifest(entry)
-                    add(below, parse_manifest(below.data, entry.media_type), depth + 1)
+                    add(*_read(source.manifest(entry)), depth + 1)
         found[served.digest] = served, document
 
     add(root, document, 0)
     return list(found.values()), root
+
+
+def _read(served: Served) -> tuple[Served, Manifest | Index]:
+    """The document, and its bytes under the media type that it is of: a Content-Type may say more or less."""
+    document = parse_manifest(served.data, served.media_type)
+    return replace(served, media_type=document.media_type), document
 
 
 def send_blobs(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyd.engine.outgoing import Outgoing, OutLayer, gone, outgoing, read_blob
+from pyd.engine.outgoing import Outgoing, OutLayer, outgoing, read_blob
 from pyd.errors import Cancelled, ImageNotFound, InvalidArgument
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.document import MAX_MANIFEST
@@ -18,8 +18,9 @@ from pyd.registry.push import EXISTS, PUSHED, Target
 from pyd.registry.settings import Settings
 from pyd.registry.upload import Sent
 from pyd.store import origins
-from pyd.store.compress import compressed
+from pyd.store.compress import compressed, repacked
 from pyd.store.intake import fetching
+from pyd.store.pack import gone
 
 if TYPE_CHECKING:
     from pyd.oci.digest import Digest
@@ -176,38 +177,48 @@ class _Sending:
             raise Cancelled("cancelled")
         blob = layer.blob
         if layer.compress:
-            sent = Sent(blob.size)
-            self._watcher.compresses(layer, sent)
-
-            def seen(count: int) -> None:
-                if self._stopped.is_set():
-                    raise Cancelled("cancelled")
-                sent.done += count
-
-            try:
-                blob = compressed(self._store, blob, self._level, seen)
-                self._look_up(blob)
-            finally:
-                self._store.db.close()  # this thread's connection
+            blob = self._compressed(layer)
+        elif self._store.content.size(blob.digest) != blob.size:
+            outcome = self._elsewhere(blob)
+            if outcome:
+                self._watcher.ends_layer(layer, outcome)
+                return blob
+            if not (layer.diff_id and layer.chain_id):
+                raise gone(blob)
+            blob = repacked(self._store, blob, layer.diff_id, layer.chain_id)
         sent = Sent(blob.size)
         self._watcher.pushes(layer, sent)
         self._watcher.ends_layer(layer, self._blob(blob, sent))
         return blob
 
+    def _compressed(self, layer: OutLayer) -> Descriptor:
+        sent = Sent(layer.blob.size)
+        self._watcher.compresses(layer, sent)
+
+        def seen(count: int) -> None:
+            if self._stopped.is_set():
+                raise Cancelled("cancelled")
+            sent.done += count
+
+        try:
+            blob = compressed(self._store, layer.blob, self._level, seen)
+            self._look_up(blob)
+            return blob
+        finally:
+            self._store.db.close()  # this thread's connection
+
     def _blob(self, blob: Descriptor, sent: Sent) -> str:
         if self._stopped.is_set():
             raise Cancelled("cancelled")
-        store, target = self._store, self._target
-        sources = self._sources.get(blob.digest, [])
-        if store.content.size(blob.digest) == blob.size:
-            return target.send(blob, partial(read_blob, store, blob), sent, sources)
-        # dropped to save space: the registry may have it even so
-        if target.has(blob):
+        read = partial(read_blob, self._store, blob)
+        return self._target.send(blob, read, sent, self._sources.get(blob.digest, []))
+
+    def _elsewhere(self, blob: Descriptor) -> str:
+        """Where the registry has a blob that was dropped here to save space; "" if it has not."""
+        if self._target.has(blob):
             return EXISTS
-        for path in sources:
-            if target.mount(blob, path):
-                return path
-        raise gone(blob)
+        sources = self._sources.get(blob.digest, [])
+        return next((path for path in sources if self._target.mount(blob, path)), "")
 
 
 def _record(

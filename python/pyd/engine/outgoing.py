@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyd.engine.image_pull import check_platform
-from pyd.errors import CorruptData, ImageNotFound, PydError
+from pyd.errors import CorruptData
 from pyd.oci.descriptor import INDEXES, MANIFESTS, Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST, parse
@@ -23,6 +23,7 @@ from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
 from pyd.registry.client import Served
 from pyd.store.compress import PLAIN
+from pyd.store.pack import gone
 
 if TYPE_CHECKING:
     from pyd.store import Store
@@ -35,6 +36,7 @@ CHUNK = 1 << 20
 class OutLayer:
     blob: Descriptor  # as it is stored
     diff_id: Digest | None  # what people see of it; None in manifests of other platforms
+    chain_id: Digest | None  # its unpacked files
     compress: bool = False
 
 
@@ -45,12 +47,12 @@ class OutManifest:
     layers: tuple[OutLayer, ...]  # bottom first
 
     def with_layers(self, sent: Mapping[Digest, Descriptor]) -> Served:
-        """The manifest that names what was sent instead of what is stored."""
-        if not any(layer.compress for layer in self.layers):
+        """The manifest that names what was sent for each stored layer, where that is another blob."""
+        if all(sent.get(layer.blob.digest, layer.blob).digest == layer.blob.digest for layer in self.layers):
             return self.served
         document = parse(self.served.data, "manifest")
         for entry, layer in zip(document["layers"], self.layers, strict=True):
-            blob = sent[layer.blob.digest]
+            blob = sent.get(layer.blob.digest, layer.blob)
             entry.update(mediaType=blob.media_type, digest=blob.digest, size=blob.size)
         data = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
         return Served(data, self.served.media_type, Digest.of(data))
@@ -83,7 +85,7 @@ def outgoing(store: Store, image: Image, platform: str = "", name: Reference | N
     ]
     known = {Reference.parse(name).digest for name in image.digests}
     came = own in known or any(one.digest in known for one, _ in indexes)
-    main = _out(served, image.config.diff_ids, may_compress=not came)
+    main = _out(served, image, may_compress=not came)
     if not indexes or platform or any(layer.compress for layer in main.layers):
         return Outgoing(image, main)
     one, index = indexes[-1]
@@ -122,13 +124,6 @@ def read_blob(store: Store, blob: Descriptor, offset: int) -> Iterator[bytes]:
         os.close(fd)
 
 
-def gone(blob: Descriptor) -> PydError:
-    return ImageNotFound(
-        f"blob {blob.digest} of the image is not here any more: only its unpacked files are",
-        "pull the image again, or load it again",
-    )
-
-
 def _index(store: Store, digest: str, kind: str) -> Iterator[tuple[bytes, Index]]:
     data = store.content.read(digest, MAX_MANIFEST)
     document = parse_manifest(data, kind)
@@ -155,14 +150,17 @@ def _others(store: Store, index: Index, main: Digest) -> tuple[OutManifest, ...]
     return tuple(found)
 
 
-def _out(served: Served, diff_ids: tuple[Digest, ...] | None, *, may_compress: bool) -> OutManifest:
+def _out(served: Served, image: Image | None, *, may_compress: bool) -> OutManifest:
     manifest = parse_manifest(served.data, served.media_type)
     if not isinstance(manifest, Manifest):
         raise CorruptData(f"{served.digest} in the store is no manifest")
-    if diff_ids is not None and len(diff_ids) != len(manifest.layers):
+    nothing: tuple[None, ...] = (None,) * len(manifest.layers)
+    diff_ids: Sequence[Digest | None] = image.config.diff_ids if image else nothing
+    chain: Sequence[Digest | None] = image.layers[::-1] if image else nothing
+    if not len(diff_ids) == len(chain) == len(manifest.layers):
         raise CorruptData(f"the manifest has {len(manifest.layers)} layers, the image config {len(diff_ids)}")
     layers = tuple(
-        OutLayer(blob, diff_id, may_compress and blob.media_type in PLAIN)
-        for blob, diff_id in zip(manifest.layers, diff_ids or (None,) * len(manifest.layers), strict=True)
+        OutLayer(blob, diff_id, chain_id, may_compress and blob.media_type in PLAIN)
+        for blob, diff_id, chain_id in zip(manifest.layers, diff_ids, chain, strict=True)
     )
     return OutManifest(served, manifest, layers)

@@ -13,6 +13,7 @@ from pyd.oci.descriptor import DOCKER_LAYER, OCI_LAYER, Descriptor
 from pyd.oci.digest import Digest
 from pyd.store import origins
 from pyd.store.locks import exclusive
+from pyd.store.pack import gone, packed_changes
 
 if TYPE_CHECKING:
     from pyd.store import Store
@@ -36,9 +37,26 @@ def compressed(store: Store, plain: Descriptor, level: int, seen: Callable[[int]
         if known is not None and store.content.size(known.digest) == known.size:
             seen(plain.size)
             return Descriptor(media_type, known.digest, known.size)
+        if store.content.size(plain.digest) != plain.size:
+            raise gone(plain)
         made = _compress(store, plain, level, media_type, seen)
         origins.remember(store.db, plain.digest, made)
         return made
+
+
+def repacked(store: Store, blob: Descriptor, diff_id: Digest, chain_id: Digest) -> Descriptor:
+    """A layer whose blob was dropped, made again from its unpacked files.
+
+    Raises `gone` where they do not give the tar that the image names: not everything that a tar says is in a
+    directory. The caller keeps the collector away until an image refers to the blob.
+    """
+    with packed_changes(store, store.snapshots.path(chain_id), ()) as made:
+        if made.diff_id != diff_id:
+            raise gone(blob)
+        packed = made.publish()
+    if blob.media_type.startswith(DOCKER_LAYER):
+        return Descriptor(DOCKER_LAYER + ".gzip", packed.digest, packed.size)
+    return packed
 
 
 def _compress(
