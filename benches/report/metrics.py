@@ -44,6 +44,7 @@ METRICS = {
     "own_mib": Metric("of its own", "memory"),
     "peak_mib": Metric("peak of the start", "memory"),
     "exec_peak_mib": Metric("peak of exec", "memory"),
+    "command_peak_mib": Metric("peak of the command", "memory"),
     "running_mib": Metric("while it runs", "memory"),
 }
 MAIN = {"parallel": "four", "memory": "running_mib", "density": "memory_mib"}

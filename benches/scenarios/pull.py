@@ -1,4 +1,7 @@
-"""pull: an image from a registry on loopback, every digest checked, unpacked."""
+"""pull: an image from a registry on loopback, every digest checked, unpacked.
+
+The peak of memory is the command's own: of docker and ctr it is the client's, whose daemon does the work.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ def measure(bench: Bench) -> Cases:
                 def pull(engine: Engine) -> Metrics:
                     timing = engine.pull(reference)  # noqa: B023 used before the next image's turn
                     engine.remove_image(reference)  # noqa: B023
-                    return {"seconds": timing.seconds, "cpu": timing.cpu}
+                    return {
+                        "seconds": timing.seconds,
+                        "cpu": timing.cpu,
+                        "command_peak_mib": timing.peak_kib / 1024,
+                    }
 
                 name = title(case, scale)
                 results[name] = bench.interleave(name, engines, pull, rounds, warm_up=1)
