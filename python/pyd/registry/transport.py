@@ -39,6 +39,8 @@ _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _HOPS = 5
 CHUNK = 1 << 20
+# a read, a hand-over of the interpreter lock and a write each: forty small layers are fewer of them
+httpcore.HTTP11Connection.READ_NUM_BYTES = 256 << 10
 _DIRECT = 4 << 20  # bytes from which on a body is read past httpx
 
 

@@ -1,6 +1,8 @@
 //! The compression of a layer: named by its media type, shown by its first bytes, undone in a stream.
 use std::str::FromStr;
 
+use std::sync::{Mutex, PoisonError};
+
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
@@ -17,6 +19,11 @@ pub enum Compression {
 /// image-spec, descriptor.md and RFC 8878 3.1.1.1.2: 128 MiB is what a decoder of reasonable means accepts. A larger
 /// window is a memory bomb.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// What usual levels of compression use. Only one layer at a time may have a larger window: an image with several
+/// of them is not to need several times as much memory.
+const USUAL_WINDOW: u64 = 8 << 20;
+static LARGE_WINDOW: Mutex<()> = Mutex::new(());
 
 impl Compression {
     /// From a media type of OCI or Docker; None for "", which leaves the choice to the bytes.
@@ -279,6 +286,29 @@ fn gunzip(mut input: Chunks<'_>, output: &mut Output) -> std::result::Result<(),
     Ok(())
 }
 
+/// How many bytes a decoder of the zstd frame that begins here must remember, RFC 8878 3.1.1.1; 0 when the bytes do not
+/// say. A frame of a single segment needs its whole content, of which the size is given.
+fn window(frame: &[u8]) -> u64 {
+    let [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..] = frame else {
+        return 0;
+    };
+    if descriptor & 0x20 == 0 {
+        let Some(&window) = rest.first() else {
+            return 0;
+        };
+        let base = 1_u64 << (10 + (window >> 3));
+        return base + base / 8 * u64::from(window & 7);
+    }
+    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let length = [1, 2, 4, 8][usize::from(descriptor >> 6)];
+    let mut size = [0; 8];
+    match rest.get(dictionary..dictionary + length) {
+        Some(bytes) => size[..length].copy_from_slice(bytes),
+        None => return 0,
+    }
+    u64::from_le_bytes(size) + if length == 2 { 256 } else { 0 }
+}
+
 /// RFC 8878: frames and skippable frames, one after the other.
 fn unzstd(mut input: Chunks<'_>, output: &mut Output) -> std::result::Result<(), Stop> {
     let damaged = |error: std::io::Error| {
@@ -288,6 +318,11 @@ fn unzstd(mut input: Chunks<'_>, output: &mut Output) -> std::result::Result<(),
     decoder
         .set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))
         .map_err(damaged)?;
+    let large = input
+        .next
+        .as_ref()
+        .is_some_and(|chunk| window(chunk.filled()) > USUAL_WINDOW);
+    let _only_one = large.then(|| LARGE_WINDOW.lock().unwrap_or_else(PoisonError::into_inner));
     // What the decoder still wants: 0 exactly between two frames.
     let mut wanted = 0;
     while let Some(chunk) = input.next() {
@@ -315,4 +350,32 @@ fn unzstd(mut input: Chunks<'_>, output: &mut Output) -> std::result::Result<(),
         return Err(Error::corrupt("the layer is truncated: its zstd stream ends early").into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::window;
+
+    #[test]
+    fn the_window_is_read_from_the_frame() {
+        for log in [10, 20, 23, 27] {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(log).unwrap();
+            encoder.write_all(&[7; 3000]).unwrap();
+            assert_eq!(window(&encoder.finish().unwrap()), 1 << log);
+        }
+        for length in [10, 300, 70_000, 20_000_000] {
+            let mut encoder = zstd::bulk::Compressor::new(1).unwrap();
+            encoder.include_contentsize(true).unwrap();
+            let frame = encoder.compress(&vec![7; length]).unwrap();
+            // One segment, or a window that the level has.
+            let found = window(&frame);
+            assert!(found == length as u64 || found.is_power_of_two(), "{found}");
+        }
+        assert_eq!(window(b"\x1f\x8b"), 0);
+        assert_eq!(window(b"\x28\xb5\x2f\xfd"), 0);
+        assert_eq!(window(b"\x28\xb5\x2f\xfd\xe0"), 0);
+    }
 }

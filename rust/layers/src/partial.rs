@@ -236,9 +236,7 @@ impl Partial {
                 .wait_timeout(state, Duration::from_millis(100))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            if let Err(error) = watch() {
-                return Err(error);
-            }
+            watch()?;
         };
         if let Some(since) = since {
             state.starved += since.elapsed();
@@ -352,7 +350,7 @@ fn prefix_from(pieces: &[Piece], size: u64, position: u64) -> u64 {
             break;
         }
         end = there;
-        if there % PIECE != 0 {
+        if !there.is_multiple_of(PIECE) {
             break;
         }
     }
