@@ -49,9 +49,8 @@ _RESERVE = 16 << 20  # bytes of a disk that no image gets: the database must be 
 class Rules:
     """What may come in, and what is kept of it.
 
-    keep_blobs: whether compressed layers stay in the content store once they are unpacked. Without them a
-    push of the image finds no blob of the layer's digest (`Content.size` is None) and has to pack the
-    snapshot anew.
+    keep_blobs: whether compressed layers stay in the content store once they are unpacked. Without them
+    `Content.size` of a layer's digest is None: a push can offer it only to a registry that has it.
     max_unpacked: bytes of tar that the layers may have together; 0 = what is free on the disk.
     """
 
