@@ -19,12 +19,12 @@ def watcher(*, quiet: bool = False, stream: TextIO | None = None) -> Watcher:
 
 def loading(*, quiet: bool = False) -> Watcher:
     """For `load`: bars on a terminal, else nothing; what was loaded is said at the end."""
-    return Watcher() if quiet or not sys.stderr.isatty() else Bars(None, ("Loading", "Unpacking", "Loaded"))
+    return Watcher() if quiet or not sys.stderr.isatty() else Bars(None, ("Loading", "Loaded"))
 
 
 def saving(*, quiet: bool = False) -> Watcher:
     """For `save`: bars on a terminal. They go to stderr: stdout is the archive."""
-    return Watcher() if quiet or not sys.stderr.isatty() else Bars(None, ("Saving", "Saved", "Saved"))
+    return Watcher() if quiet or not sys.stderr.isatty() else Bars(None, ("Saving", "Saved"))
 
 
 class Lines(Watcher):
@@ -56,84 +56,37 @@ class Lines(Watcher):
 
 
 class Bars(Watcher):
-    """A bar for each layer that is fetched. The counters belong to Rust: a thread looks at them ten times a
-    second.
+    """A bar for each layer that is on its way, and a line for each that is here: as many bars as transfers,
+    however many layers there are.
     """
 
-    def __init__(
-        self, out: TextIO | None, words: tuple[str, str, str] = ("Downloading", "Unpacking", "Pull complete")
-    ) -> None:
+    def __init__(self, out: TextIO | None, words: tuple[str, str] = ("Downloading", "Pull complete")) -> None:
         self._out = out  # where the lines between the bars go; None = nowhere
-        self._words = words  # while bytes come, then, at the end
-        self._lock = threading.Lock()
-        self._bars: dict[str, tuple[Any, Any]] = {}
-        self._done = threading.Event()
-        self._ticker: threading.Thread | None = None
+        self._words = words  # while bytes come, at the end
+        self._meters = Meters()
 
     def begins(self, reference: Reference, default_tag: bool) -> None:
-        print(
-            f"{reference.digest or reference.tag}: Pulling from {reference.path}", file=self._out, flush=True
-        )
+        self._write(f"{reference.digest or reference.tag}: Pulling from {reference.path}")
 
     def exists(self, layer: Layer) -> None:
         self._write(f"{layer.digest.short}: Already exists")
 
     def fetches(self, layer: Layer, progress: Any) -> None:
-        from tqdm import tqdm
-
-        with self._lock:
-            bar = tqdm(
-                total=layer.size,
-                desc=f"{layer.digest.short}: {self._words[0]}",
-                unit="B",
-                unit_scale=True,
-                position=len(self._bars),
-                leave=True,
-                file=sys.stderr,
-                miniters=1,
-            )
-            self._bars[layer.digest] = bar, progress
-            if self._ticker is None:
-                self._ticker = threading.Thread(target=self._tick, daemon=True)
-                self._ticker.start()
+        self._meters.show(layer.digest, f"{layer.digest.short}: {self._words[0]}", progress)
 
     def fetched(self, layer: Layer) -> None:
-        self._describe(layer, self._words[1])
+        # one pass: what is fetched is unpacked too
+        self._meters.drop(layer.digest)
 
     def unpacked(self, layer: Layer) -> None:
-        self._describe(layer, self._words[2])
+        self._write(f"{layer.digest.short}: {self._words[1]}")
 
     def ends(self) -> None:
-        self._done.set()
-        if self._ticker is not None:
-            self._ticker.join()
-        self._update()
-        for bar, _ in self._bars.values():
-            bar.close()
-        self._bars.clear()
-
-    def _describe(self, layer: Layer, text: str) -> None:
-        with self._lock:
-            if layer.digest in self._bars:
-                self._bars[layer.digest][0].set_description_str(
-                    f"{layer.digest.short}: {text}", refresh=False
-                )
-
-    def _tick(self) -> None:
-        while not self._done.wait(0.1):
-            self._update()
-
-    def _update(self) -> None:
-        with self._lock:
-            for bar, progress in self._bars.values():
-                bar.update(progress.done - bar.n)
-                bar.refresh()
+        self._meters.close()
 
     def _write(self, line: str) -> None:
-        from tqdm import tqdm
-
         if self._out is not None:
-            tqdm.write(line, file=self._out)
+            self._meters.write(line, self._out)
 
 
 class Meters:
@@ -174,13 +127,13 @@ class Meters:
             if bar is not None:
                 bar.close()
 
-    def write(self, line: str) -> None:
-        """A line that stays, between the bars."""
+    def write(self, line: str, out: TextIO | None = None) -> None:
+        """A line that stays, between the bars; on stdout unless `out` is given."""
         from tqdm import tqdm
 
         with self._lock:
-            tqdm.write(line, file=sys.stdout)
-            sys.stdout.flush()
+            tqdm.write(line, file=out or sys.stdout)
+            (out or sys.stdout).flush()
 
     def close(self) -> None:
         self._done.set()
