@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from pyd.engine.images import Images
+from pyd.errors import PydError
+from pyd.paths import Paths
+from pyd.store import Store
 from tests.fakes.registry import INDEX, FakeImage, FakeRegistry, digest_of, serving
 from tests.support.command import Pyd
 from tests.support.registry import Registry, skopeo
@@ -130,9 +134,7 @@ def test_what_skopeo_writes_is_read(
 
 @pytest.mark.parametrize("harm", ["flipped", "shorter", "longer"])
 @pytest.mark.parametrize("kind", ["registry", "oci", "oci-archive"])
-def test_a_wrong_blob_arrives_nowhere(
-    registry: Registry, pyd: Pyd, store: dict[str, str], tmp_path: Path, kind: str, harm: str
-) -> None:
+def test_a_wrong_blob_arrives_nowhere(registry: Registry, tmp_path: Path, kind: str, harm: str) -> None:
     image = FakeImage.of({"hello": b"good"})
     layer = image.layers[0]
     with serving() as fake:
@@ -147,8 +149,9 @@ def test_a_wrong_blob_arrives_nowhere(
             "oci": f"oci:{tmp_path}/layout:x",
             "oci-archive": f"oci-archive:{tmp_path}/archive.tar",
         }[kind]
-        result = pyd("image", "copy", f"{fake.host}/bad", target, env=store, code=1)
-        assert "Traceback" not in result.stderr
+        images = Images(Store(Paths(str(tmp_path / "data"), str(tmp_path / "run"))))
+        with pytest.raises(PydError):
+            images.copy(f"{fake.host}/bad", target)
     if kind == "registry":
         with pytest.raises(AssertionError):
             raw(f"docker://{target}:latest")
