@@ -105,22 +105,30 @@ def spread(port: int, name: str, blobs: list[Blob], act: Callable[..., None], co
     return time.perf_counter() - begin
 
 
-def measure(engine: str, work: Path, large: Blob, small: list[Blob]) -> dict[str, float]:
-    """Seconds of each case."""
+def cpu(pid: int) -> float:
+    """Seconds of CPU that the process has used, in user space and in the kernel."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(engine: str, work: Path, large: Blob, small: list[Blob]) -> dict[str, tuple[float, float]]:
+    """Seconds of each case, and seconds of CPU that the server took for it."""
     served: Registry | Served
     if engine == "pyd":
         served = Served(work / "pyd", "--access-log=false", "--gc-interval", "0")
     else:
         served = Registry(work / "docker-registry")
     try:
-        found = {}
+        found: dict[str, tuple[float, float]] = {}
         os.sync()
         for title, blobs, connections in (
             (_LARGE.format(large.size >> 20), [large], 1),
             (_SMALL.format(len(small)), small, 4),
         ):
-            found[f"push {title}"] = spread(served.port, "bench/a", blobs, push, connections)
-            found[f"pull {title}"] = spread(served.port, "bench/a", blobs, pull, connections)
+            for verb, act in (("push", push), ("pull", pull)):
+                before = cpu(served.pid)
+                seconds = spread(served.port, "bench/a", blobs, act, connections)
+                found[f"{verb} {title}"] = seconds, cpu(served.pid) - before
         return found
     finally:
         served.stop()
@@ -136,7 +144,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400, help="of small blobs")
     parser.add_argument("--json", type=Path, help="write all times")
     args = parser.parse_args()
-    times: dict[str, dict[str, list[float]]] = {}
+    times: dict[str, dict[str, list[tuple[float, float]]]] = {}
     with tempfile.TemporaryDirectory(prefix="pyd-bench-registry-", dir=args.work) as place:
         work = Path(place)
         large = Blob(work / "large", args.megabytes << 20)
@@ -144,13 +152,18 @@ def main() -> None:
         for number in range(args.rounds):
             for engine in ENGINES[:: 1 if number % 2 else -1]:
                 with tempfile.TemporaryDirectory(dir=work) as round_place:
-                    for case, seconds in measure(engine, Path(round_place), large, small).items():
-                        times.setdefault(case, {}).setdefault(engine, []).append(seconds)
-    print(f"{'':44}{''.join(f'{engine:>18}' for engine in ENGINES)}   times as fast")
+                    for case, taken in measure(engine, Path(round_place), large, small).items():
+                        times.setdefault(case, {}).setdefault(engine, []).append(taken)
+    print(f"medians of {args.rounds} rounds: ms, and ms of CPU of the server; load {os.getloadavg()[0]:.1f}")
+    print(f"{'':42}{''.join(f'{engine:>24}' for engine in ENGINES)}   times as fast, CPU")
     for case, engines in times.items():
-        middle = {engine: statistics.median(engines[engine]) for engine in ENGINES}
-        row = "".join(f"{middle[engine] * 1000:15.0f} ms" for engine in ENGINES)
-        print(f"{case:44}{row}   {middle['docker-registry'] / middle['pyd']:.2f}")
+        row, middles = "", []
+        for engine in ENGINES:
+            wall, used = (statistics.median(values) * 1000 for values in zip(*engines[engine], strict=True))
+            middles.append((wall, used))
+            row += f"{wall:15.0f} {used:8.0f}"
+        (wall, used), (other_wall, other_used) = middles
+        print(f"{case:42}{row}   {other_wall / wall:.2f} {other_used / max(used, 1):.2f}")
     if args.json:
         args.json.write_text(json.dumps(times, indent=1) + "\n")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.distribution import build
-from tests.support.command import Pyd, wait_until
+from tests.support.command import Pyd, executable, wait_until
 from tests.support.dockerd import Docker
 from tests.support.podman import Podman
 from tests.support.registry import skopeo
@@ -160,10 +160,9 @@ def inside(world: World, layouts: dict[str, Path]) -> Iterator[tuple[Docker, Pod
 class Within:
     """`pyd registry serve` in the network namespace of an engine: to that, it is on loopback."""
 
-    def __init__(self, engine: Docker | Podman, directory: Path) -> None:
-        from tests.support.command import executable
-
+    def __init__(self, engine: Docker | Podman, directory: Path, *options: str) -> None:
         words = [*executable(), "registry", "serve", "--root", str(directory), "--listen", "127.0.0.1:5000"]
+        words += options
         self.log = directory.with_name(f"{directory.name}.log")
         with self.log.open("w") as log:
             target = f"--target={engine.daemon.init}"
@@ -200,6 +199,40 @@ def test_engine(inside: tuple[Docker, Podman], world: World, number: int) -> Non
         assert shown["RepoDigests"]
         engine("tag", "127.0.0.1:5000/a/busybox:t", source)
     finally:
+        within.close()
+
+
+@pytest.mark.parametrize("auth", ["password", "token"])
+@pytest.mark.parametrize("number", [0, 1], ids=["docker", "podman"])
+def test_engine_logs_in(
+    inside: tuple[Docker, Podman], world: World, pyd: Pyd, number: int, auth: str
+) -> None:
+    """Nobody pushes or pulls before; who has logged in does."""
+    engine, users = inside[number], world.directory / f"users{number}{auth}"
+    users.write_text(pyd("registry", "htpasswd", "alice", input="secret\n").stdout)
+    options = ("--htpasswd", str(users), *(("--token",) if auth == "token" else ()))
+    within = Within(engine, world.directory / f"logged{number}{auth}", *options)
+    try:
+        tls = ("--tls-verify=false",) if number else ()
+        image = "127.0.0.1:5000/private/busybox:t"
+        engine("tag", "docker.io/library/busybox:latest" if number else "busybox:latest", image)
+        denied = engine("push", *tls, image, code=None)
+        assert denied.code != 0 and (
+            "denied" in denied.stderr or "nauthorized" in denied.stderr or "auth" in denied.stderr
+        )
+        login = ("login", *tls, "-u", "alice", "--password-stdin", "127.0.0.1:5000")
+        assert engine(*login, input="wrong", code=None).code != 0
+        assert "Login Succeeded" in engine(*login, input="secret").stdout
+        engine("push", *tls, image, timeout=120)
+        engine("rmi", image)
+        engine("pull", *tls, image, timeout=120)
+        engine("logout", "127.0.0.1:5000")
+        engine("rmi", image)
+        assert engine("pull", *tls, image, code=None).code != 0
+        assert "secret" not in within.log.read_text() and " alice PUT " in within.log.read_text()
+    finally:
+        # others begin without one
+        (Path(os.environ["DOCKER_CONFIG"]) / "config.json").unlink(missing_ok=True)
         within.close()
 
 

@@ -50,6 +50,10 @@ class Registry:
             self.stop()
             raise
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self.directory / "log").read_text()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)

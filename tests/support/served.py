@@ -60,6 +60,11 @@ class Served:
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "it does not run"
+        return self.process.pid
+
     def start(self) -> None:
         words = [*self.program, "registry", "serve", "--root", str(self.directory)]
         words += ["--listen", f"127.0.0.1:{self.port}", *self.options]
