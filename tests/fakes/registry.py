@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+import ssl
 import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -220,13 +221,24 @@ class Handler(BaseHTTPRequestHandler):
             self.error(401, "UNAUTHORIZED")
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are what half of the faults are about."""
+
+
 @contextmanager
-def serving(registry: FakeRegistry | None = None) -> Iterator[FakeRegistry]:
+def serving(
+    registry: FakeRegistry | None = None, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[FakeRegistry]:
     registry = registry or FakeRegistry()
     handler = type("BoundHandler", (Handler,), {"registry": registry})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    registry.host = f"127.0.0.1:{server.server_port}"
+    server = _Server((address, 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    registry.host = f"{address}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

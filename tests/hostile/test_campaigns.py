@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from pyd.oci.document import Fields
 from tests.hostile import workers
 from tests.hostile.campaigns import CAMPAIGNS
 from tests.hostile.tars import campaign as tars
@@ -46,6 +47,13 @@ def test_control_of_the_canary() -> None:
         assert not place.is_untouched()
     finally:
         place.close()
+
+
+def test_control_of_the_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pyd that knows only one spelling of a key reads other documents than Go does (CVE-2021-41190)."""
+    monkeypatch.setattr(Fields, "_find", lambda fields, key: fields._document.get(key))
+    failures = run_all(CAMPAIGNS["manifests"], range(1000)).failures
+    assert any("Go read" in text or ", Go " in text or "Go does not" in text for _, text in failures)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners")

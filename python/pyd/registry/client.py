@@ -28,6 +28,7 @@ from pyd.oci.reference import HUB, Reference
 from pyd.registry import credentials
 from pyd.registry.auth import Authorizer
 from pyd.registry.origin import origin
+from pyd.registry.patience import LEAST
 from pyd.registry.settings import is_loopback
 from pyd.registry.transport import ATTEMPTS, Transport, is_temporary
 
@@ -164,7 +165,7 @@ class Registry:
                 self._transport.pause(failures - 1, retry.response)
             except httpx.TransportError as error:
                 # as long as bytes arrive the transfer gets on, however often it is cut
-                failures = failures + 1 if offset == start else 1
+                failures = failures + 1 if offset - start < LEAST else 1
                 if failures >= ATTEMPTS or not is_temporary(error):
                     raise self.unreachable(path, blob, error) from error
                 self._transport.pause(failures - 1)
@@ -264,8 +265,10 @@ class Registry:
         first, second = (plain, secure) if is_loopback(host) else (secure, plain)
         try:
             with self._transport.follow(first.join("/v2/"), {}, None) as response:
-                # a TLS server answers 400 to plain http
-                return first if response.status_code in (200, 401) or first is secure else second
+                # a TLS server answers 400 to plain http; one that is busy (503) speaks it all the same
+                return second if first is plain and response.status_code == 400 else first
+        except httpx.TimeoutException:
+            return first  # one that speaks TLS only does not keep silent
         except (httpx.TransportError, RegistryError):
             return second
 

@@ -28,6 +28,9 @@ def check_redirect(source: httpx.URL, target: httpx.URL) -> None:
         raise RegistryError(f"{source.host} redirects to {_shown(target)}, which is neither http nor https")
     if source.scheme == "https" and target.scheme != "https":
         raise RegistryError(f"{source.host} redirects from https to plain http ({target.host}): refused")
+    if target.userinfo:
+        # httpx would log in with it: whoever redirects would choose who we are, to anybody
+        raise RegistryError(f"{source.host} redirects to {target.host} with credentials of its own: refused")
     if origin(source) != origin(target):
         _check_inward(source, target, "redirects")
 
@@ -45,10 +48,9 @@ def check_realm(registry: httpx.URL, realm: httpx.URL) -> None:
 
 
 def _check_inward(source: httpx.URL, target: httpx.URL, verb: str) -> None:
-    if is_loopback(source.host):
-        return
     for address in _addresses(target.host):
-        if address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast:
+        is_here = (address.is_loopback or address.is_unspecified) and not is_loopback(source.host)
+        if is_here or address.is_link_local or address.is_multicast:
             raise RegistryError(f"{source.host} {verb} us to {target.host}, an address of this host: refused")
 
 
@@ -63,4 +65,5 @@ def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]
 
 
 def _shown(url: httpx.URL) -> str:
-    return str(url.copy_with(query=None, userinfo=b"") if url.query or url.userinfo else url)[:200]
+    # written by hand: what is no URL of the web (data:, javascript:) cannot be copied without its query
+    return f"{url.scheme}:{'//' if url.host else ''}{url.host}{url.path}"[:200]

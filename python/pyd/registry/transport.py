@@ -21,6 +21,7 @@ import httpcore
 import httpx
 
 from pyd.errors import Cancelled, RegistryError, Unavailable, from_os_error
+from pyd.registry import patience
 from pyd.registry.origin import check_redirect, origin
 from pyd.registry.proxy import proxy_for, shown
 from pyd.registry.settings import Settings
@@ -131,8 +132,9 @@ class Transport:
 
     def body(self, response: httpx.Response, limit: int) -> bytes:
         """The rest of the response, at most `limit` bytes; more is an error."""
-        data = bytearray()
+        data, pace = bytearray(), patience.Pace()
         for chunk in response.iter_raw():
+            pace.add(len(chunk))
             data += chunk
             if len(data) > limit:
                 raise RegistryError(f"{response.url.host} answers with more than {limit} bytes")
@@ -141,9 +143,11 @@ class Transport:
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         """The body as it comes, in chunks of up to 1 MiB; a long one past httpx, as `deliver` does it."""
         body = response.iter_raw()  # kept: its end would close the connection
-        stream = self._direct(response)
+        stream, pace = self._direct(response), patience.Pace()
         if stream is None:
-            yield from body
+            for chunk in body:
+                pace.add(len(chunk))
+                yield chunk
             return
         left = int(response.headers["Content-Length"])
         first = next(body, b"")
@@ -156,6 +160,7 @@ class Transport:
                 raise httpx.ReadError(str(error)) from error
             if not chunk:
                 return
+            pace.add(len(chunk))
             left -= len(chunk)
             yield chunk
 
@@ -169,9 +174,10 @@ class Transport:
         httpx and holds all that h11 has read ahead. The price is the connection: it is not used again.
         """
         body = response.iter_raw()  # kept: its end would close the connection
-        stream = None if skip else self._direct(response)
+        stream, pace = None if skip else self._direct(response), patience.Pace()
         # to its very end, or httpx would take the connection for one in the middle of an answer and close it
         for chunk in body:
+            pace.add(len(chunk))
             fresh = chunk[skip:]
             skip = max(0, skip - len(chunk))
             # whoever ignores a range sends on; bytes behind the blob's own end are for the ingest to refuse
@@ -204,6 +210,7 @@ class Transport:
     def _decrypt(
         self, stream: httpcore.NetworkStream, ingest: _native.LayerIngest, at: int, end: int
     ) -> Iterator[int]:
+        pace = patience.Pace()
         while at < end:
             try:
                 chunk = stream.read(min(end - at, CHUNK), timeout=_TIMEOUT.read)
@@ -211,6 +218,7 @@ class Transport:
                 raise httpx.ReadError(str(error)) from error
             if not chunk:
                 raise httpx.RemoteProtocolError("the transfer ended early")
+            pace.add(len(chunk))
             ingest.write(chunk, at)
             at += len(chunk)
             yield at
@@ -287,11 +295,16 @@ class Transport:
             url = url.copy_with(userinfo=b"")
         client = self._client(url)
         headers = {**self._own_headers.get(origin(url), {}), **headers}
-        return client.send(
-            client.build_request(method, url, headers=headers, data=form, content=content),
-            stream=True,
-            auth=None,
-        )
+        try:
+            with patience.answering():
+                return client.send(
+                    client.build_request(method, url, headers=headers, data=form, content=content),
+                    stream=True,
+                    auth=None,
+                )
+        except httpx.InvalidURL:
+            # httpx makes the next request of a redirect ready, followed or not
+            raise RegistryError(f"{url.host} redirects to an invalid address") from None
 
     @contextlib.contextmanager
     def _tracked(self, response: httpx.Response) -> Iterator[None]:
@@ -310,11 +323,14 @@ class Transport:
             client = self._clients.get(key)
             if client is None:
                 client = httpx.Client(
-                    verify=self._tls(_host(url)) if url.scheme == "https" else False,
-                    proxy=proxy_for(url),
+                    transport=patience.Transport(
+                        verify=self._tls(_host(url)) if url.scheme == "https" else False,
+                        proxy=proxy_for(url),
+                        trust_env=False,
+                        limits=_LIMITS,
+                    ),
                     trust_env=False,  # proxies are found here; netrc holds passwords for others
                     timeout=_TIMEOUT,
-                    limits=_LIMITS,
                     headers=_HEADERS,
                     follow_redirects=False,
                 )
@@ -372,7 +388,7 @@ def _cause(error: Exception) -> str:
     if isinstance(error, httpx.ConnectTimeout):
         return "connecting timed out"
     if isinstance(error, httpx.ReadTimeout):
-        return "no answer within 60 seconds"
+        return "too slow" if str(error) == "too slow" else "no answer within 60 seconds"
     cause = _root(error)
     if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError | socket.gaierror):
         return os.strerror(cause.errno).lower()

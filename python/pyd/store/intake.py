@@ -159,7 +159,17 @@ def fetching(store: Store) -> Iterator[None]:
             with suppress(
                 PydError
             ):  # the disk may still be too full; what the caller learns is the first error
-                collect(store, keep_partials=False)
+                # what was half unpacked is gone: often that is room enough to keep what was fetched
+                collect(store, keep_partials=_free(store) >= _RESERVE)
+
+
+def _free(store: Store) -> int:
+    """Bytes that are free on the disk of the data-root; 0 when that cannot be told."""
+    try:
+        disk = os.statvfs(store.paths.data_root)
+    except OSError:
+        return 0
+    return disk.f_bavail * disk.f_frsize
 
 
 def _share(store: Store) -> int:

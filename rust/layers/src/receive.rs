@@ -10,6 +10,8 @@ use crate::partial::{Closed, Partial};
 use crate::progress::Progress;
 
 const BUFFER: usize = 256 << 10;
+/// Bytes that must come in the time of one's patience: a byte now and then would otherwise hold us for ever.
+const LEAST: u64 = 4096;
 /// How late a reader that has failed, or a cancel, is noticed while nothing comes.
 const LOOK: u16 = 100; // milliseconds
 
@@ -20,7 +22,7 @@ pub enum End {
     Whole,
     /// The other side has closed.
     Eof,
-    /// Nothing came for too long.
+    /// Nothing came for too long, or next to nothing.
     Stalled,
     Failed(Errno),
     /// The partial takes no more.
@@ -38,14 +40,19 @@ pub fn receive(
 ) -> Result<(u64, End)> {
     let mut buffer = vec![0; BUFFER];
     let (start, end) = (offset, offset + length);
-    let mut last = Instant::now();
+    let (mut since, mut before) = (Instant::now(), start);
     while offset < end {
         progress.check()?;
+        if since.elapsed() > patience {
+            if offset - before < LEAST {
+                return Ok((offset - start, End::Stalled));
+            }
+            (since, before) = (Instant::now(), offset);
+        }
         let wanted = usize::try_from(end - offset).map_or(BUFFER, |left| left.min(BUFFER));
         match wait(socket) {
             Ok(true) => {}
             Ok(false) if partial.closed() => return Ok((offset - start, End::Closed)),
-            Ok(false) if last.elapsed() > patience => return Ok((offset - start, End::Stalled)),
             Ok(false) => continue,
             Err(errno) => return Ok((offset - start, End::Failed(errno))),
         }
@@ -57,7 +64,6 @@ pub fn receive(
                 }
                 offset += read as u64;
                 progress.add(read as u64);
-                last = Instant::now();
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(errno) => return Ok((offset - start, End::Failed(errno))),
