@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import pytest
 
 from pyd.engine import artifacts
 from pyd.errors import CorruptData
+from tests.distribution import build
 from tests.fakes.registry import MANIFEST, FakeRegistry, digest_of, serving
 from tests.support.command import Pyd, wait_until
 from tests.support.registry import Registry, free_port, skopeo
+from tests.support.world import World
 
 EMPTY = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 TITLE = "org.opencontainers.image.title"
@@ -200,3 +203,40 @@ def test_wrong_bytes_and_two_of_a_name(pyd: Pyd, tmp_path: Path) -> None:
         assert os.listdir(tmp_path / "out") == []
         reference = serve_names(fake, "a", "a")
         assert "same name" in pyd("artifact", "pull", "-o", tmp_path / "out", reference, code=1).stderr
+
+
+def test_oras_and_pyd_read_each_other(
+    world: World, registry: Registry, layouts: dict[str, Path], pyd: Pyd, tmp_path: Path
+) -> None:
+    try:
+        programs = build.programs(world.host_prefix)
+    except build.NotBuilt as error:
+        pytest.skip(f"oras cannot be built: {error}")
+
+    def oras(*words: str) -> str:
+        done = subprocess.run(
+            [programs / "oras", *words], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (tmp_path / "data.txt").write_text("data")
+    ours, theirs = f"{registry.host}/by-pyd:1", f"{registry.host}/by-oras:1"
+    pyd("artifact", "push", "--artifact-type", "application/x", ours, "data.txt:text/plain", cwd=tmp_path)
+    oras("push", "--plain-http", "--artifact-type", "application/x", theirs, "data.txt:text/plain")
+    oras("pull", "--plain-http", "-o", "from-pyd", ours)
+    pyd("artifact", "pull", "-o", tmp_path / "from-oras", theirs)
+    for place in ("from-pyd", "from-oras"):
+        assert (tmp_path / place / "data.txt").read_text() == "data"
+    # both keep the list under the tag, in turn
+    image = f"{registry.host}/listed-by-both:1"
+    skopeo("copy", "-q", "--dest-tls-verify=false", f"oci:{layouts['busybox']}:latest", f"docker://{image}")
+    oras("attach", "--plain-http", "--artifact-type", "application/by-oras", image, "data.txt:text/plain")
+    pyd("artifact", "attach", "--artifact-type", "application/by-pyd", image, "data.txt", cwd=tmp_path)
+    again = "application/by-oras-again"
+    oras("attach", "--plain-http", "--artifact-type", again, image, "data.txt:text/plain")
+    kinds = {"application/by-oras", "application/by-pyd", again}
+    listed = pyd("artifact", "ls", "--format", "json", image).json()["referrers"]
+    assert {one["artifactType"] for one in listed} == kinds
+    found = json.loads(oras("discover", "--plain-http", "--format", "json", image))
+    assert {one["artifactType"] for one in found.get("referrers", found.get("manifests"))} == kinds

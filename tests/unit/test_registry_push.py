@@ -13,13 +13,22 @@ import pytest
 from tests.fakes.registry import digest_of
 from tests.fakes.uploads import UploadHandler, UploadRegistry, taking
 
-from pyd.errors import Forbidden, NotSupported, PydError, RegistryError, Unauthorized, Unavailable
+from pyd.errors import (
+    Forbidden,
+    InvalidArgument,
+    NotSupported,
+    PydError,
+    RegistryError,
+    Unauthorized,
+    Unavailable,
+)
 from pyd.oci.descriptor import OCI_MANIFEST, Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.reference import Reference
 from pyd.registry import transport
 from pyd.registry.client import Served
 from pyd.registry.push import EXISTS, PUSHED, Target
+from pyd.registry.settings import Settings
 from pyd.registry.upload import Sent
 from pyd.registry.writer import Answer
 
@@ -362,3 +371,18 @@ def test_a_registry_in_the_world_points_neither_to_plain_http_nor_to_us(location
     answer = Answer(202, headers, b"", httpx.URL("https://registry.example.com/v2/a/blobs/uploads/"))
     with pytest.raises(RegistryError, match="refused"):
         _ = answer.location
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PYD_PUSH_CHUNK_SIZE", "x"),
+        ("PYD_PUSH_COMPRESSION_LEVEL", "0"),
+        ("PYD_PUSH_COMPRESSION_LEVEL", "10"),
+        ("PYD_PUSH_COMPRESSION_LEVEL", "six"),
+    ],
+)
+def test_settings_that_are_none(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidArgument):
+        Settings.load()

@@ -39,8 +39,8 @@ class Settings:
                 for text in _texts(document, "registry-mirrors") + _words("PYD_REGISTRY_MIRRORS")
             ),
             insecure=_texts(document, "insecure-registries") + _words("PYD_INSECURE_REGISTRIES"),
-            push_chunk_size=_number(document, "push-chunk-size", 0, 1 << 40),
-            push_compression_level=_number(document, "push-compression-level", 6, 9) or 6,
+            push_chunk_size=_size(document, "push-chunk-size"),
+            push_compression_level=_number(document, "push-compression-level", 6, 1, 9),
             max_unpacked_size=_size(document, "max-unpacked-size"),
             keep_compressed_layers=_flag(document, "keep-compressed-layers", True),
             foreign_layers=_flag(document, "foreign-layers", False),
@@ -117,15 +117,15 @@ def _texts(document: dict[str, object], key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _number(document: dict[str, object], key: str, default: int, most: int) -> int:
-    """Of the environment (PYD_PUSH_CHUNK_SIZE for push-chunk-size), else of the file."""
+def _number(document: dict[str, object], key: str, default: int, least: int, most: int) -> int:
+    """Of the environment (PYD_PUSH_COMPRESSION_LEVEL for push-compression-level), else of the file."""
     name = f"PYD_{key.upper().replace('-', '_')}"
     value: object = document.get(key, default)
     if name in os.environ:
         key, text = name, os.environ[name]
         value = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise InvalidArgument(f"{key} must be a whole number from 0 to {most}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidArgument(f"{key} must be a whole number from {least} to {most}")
     return value
 
 
