@@ -78,6 +78,8 @@ def test_wheel_is_abi3_and_holds_the_runtime(wheel: Path) -> None:
         assert runtime.external_attr >> 16 & 0o111, "pyd-runtime is not executable"
         assert is_static_elf(archive.read(runtime))
         assert b"PYD_WEAKENED" not in archive.read(runtime), "protections could be switched off"
+        (scripts,) = (name for name in names if name.endswith("/entry_points.txt"))
+        assert b"docker-credential-pyd=" in archive.read(scripts).replace(b" ", b"")
 
 
 def test_installed_runtime_executes(installed: Path) -> None:

@@ -47,6 +47,10 @@ def changing(path: str) -> Iterator[str]:
     target = os.path.realpath(path)
     directory, name = os.path.split(target)
     try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _failed(error, "making", directory) from error
+    try:
         with exclusive(f"{directory}/.{name}.lock", remove=True):
             yield target
     except KernelError as error:
