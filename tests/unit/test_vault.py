@@ -14,6 +14,7 @@ import pytest
 from tests.support import keyrings
 
 from pyd.cli import credential_helper
+from pyd.cli.main import main
 from pyd.engine import credential_store
 from pyd.errors import CorruptData, InvalidArgument, PydError, Unauthorized, Unavailable
 from pyd.registry import credentials
@@ -376,3 +377,37 @@ def test_a_store_that_does_not_open_is_not_replaced(tmp_path: Path, monkeypatch:
     assert "does not open" in credential_store.status()["Problem"]
     with pytest.raises(PydError, match="has no passphrase"):
         credential_store.unlock(b"x" * 10)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--store", "keyring", "--key", "env:X"), "--key is not for --store keyring"),
+        (("--key", "env:X", "--keyring", "user"), "--keyring is not for --store file"),
+        (("--store", "file"), "--store file needs --key"),
+        (("--store", "vault"), "must be one of keyring, file"),
+        (("--key", "canary-in-the-wrong-place"), "invalid key 'canary-in-the-wrong-place'"),
+        (("--key", "env:NOT_SET_AT_ALL"), "has fewer than 8 bytes"),
+        (("--key", "passphrase"), "cannot ask for the passphrase: stdin is no terminal"),
+        (("--key", "passphrase", "--passphrase-stdin"), "a passphrase has at least 8 bytes"),
+    ],
+)
+def test_setting_up_wrongly_changes_nothing(
+    words: tuple[str, ...],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"short\n")))
+    assert main(["credential", "setup", *words]) in (1, 125)
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.rglob("config.json")) and not list(tmp_path.rglob("*.sealed"))
+
+
+def test_names_that_command_a_terminal(vault: SealedFile, capsys: pytest.CaptureFixture[str]) -> None:
+    settings.remember(vault)
+    vault.store("evil\x1b[2J.example", "me\r\x07", "s")
+    assert main(["credential", "status"]) == 0
+    shown = capsys.readouterr().out
+    assert "evil" in shown and not {"\x1b", "\r", "\x07"} & set(shown)

@@ -6,6 +6,7 @@ import sys
 
 from pyd import errors
 from pyd.cli.command import BOOL, TEXT, Args, Command, Option, UsageError
+from pyd.cli.human import print_documents, printable
 
 _MOST = 1 << 16  # bytes of a passphrase
 _DEFAULT_KEYRING = "user"
@@ -28,13 +29,12 @@ def setup(args: Args) -> int:
         passphrase = _passphrase(args, twice=True) if source == "passphrase" else None
         moved = credential_store.set_up_file(source, args.text("file") or "", passphrase)
     for server in moved:
-        print(f"Moved the credentials for {server}")
+        print(f"Moved the credentials for {printable(server)}")
     print("Docker and pyd now use docker-credential-pyd (credsStore in config.json)")
     return 0
 
 
 def status(args: Args) -> int:
-    from pyd.cli.human import print_documents
     from pyd.engine import credential_store
 
     found = credential_store.status()
@@ -43,10 +43,11 @@ def status(args: Args) -> int:
         return 0
     for name in ("Store", "Keyring", "File", "Key"):
         if name in found:
-            print(f"{name + ':':9}{found[name]}")
+            print(f"{name + ':':9}{printable(found[name])}")
     print(f"{'Used:':9}{'yes' if found['Used'] else 'no, credsStore in config.json is another'}")
     for server, user in found["Servers"].items():
-        print(f"{'Server:':9}{server} ({'identity token' if user == '<token>' else user})")
+        shown = "identity token" if user == "<token>" else printable(user)
+        print(f"{'Server:':9}{printable(server)} ({shown})")
     if found["Problem"]:
         print(f"{'Problem:':9}{found['Problem']}")
     return 1 if found["Problem"] else 0

@@ -7,6 +7,7 @@ import sys
 
 from pyd import errors
 from pyd.cli.command import BOOL, TEXT, Args, Command, Option
+from pyd.cli.human import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _still_good(server: Server, before: Credentials, tls_verify: bool) -> bool:
     """Try what is stored, as Docker does when nothing was given."""
     from pyd.engine.login import log_in
 
-    print(f"Authenticating with existing credentials... [Username: {before.username}]\n")
+    print(f"Authenticating with existing credentials... [Username: {printable(before.username)}]\n")
     print("Info -> To login with a different account, run 'pyd logout' followed by 'pyd login'\n")
     try:
         log_in(server, before, tls_verify=tls_verify)
@@ -97,7 +98,7 @@ def _ask(server: Server, username: str, password: str, default: str) -> tuple[st
     if not username:
         if server.host == "docker.io":
             print(_HUB)
-        username = _line(f"Username ({default}): " if default else "Username: ") or default
+        username = _line(f"Username ({printable(default)}): " if default else "Username: ") or default
         if not username:
             raise _Refused("error: username is required")
     if not password:
