@@ -317,10 +317,16 @@ fn changes_of_an_overlay_are_the_layer() {
     let stack = [&[upper.clone()][..], &below].concat();
     let tar = pack(Contents::Whole(stack)).unwrap();
     scratch.unpack("union", &tar).unwrap();
-    assert_eq!(
-        differences(&expected, &inside(&scratch.path("union"))),
-        [""; 0]
-    );
+    let mut expected = expected;
+    for (name, line) in &mut expected {
+        // The other name of the inode is in a layer below, and hidden.
+        *line = line.replace(&format!(" same as {name} "), "  ");
+    }
+    let mut found = inside(&scratch.path("union"));
+    for (name, line) in &mut found {
+        *line = line.replace(&format!(" same as {name} "), "  ");
+    }
+    assert_eq!(differences(&expected, &found), [""; 0]);
     // And the list is Docker's.
     let overlay = Overlay {
         upper,
