@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -13,8 +14,10 @@ import pytest
 
 from tests.support.archives import differences, picture
 from tests.support.command import Pyd, wait_until
+from tests.support.containerd import Containerd
 from tests.support.dockerd import Docker
 from tests.support.podman import Podman
+from tests.support.registry import skopeo
 from tests.support.world import World
 
 WRITE = (
@@ -108,6 +111,26 @@ def test_between_pyd_docker_and_podman(
     podman("rm", "there")
     pyd("rm", "-f", "one", "two", "here")
     pyd("rmi", "round:2", "round:1")
+
+
+def test_containerd_and_skopeo_read_it(busybox: str, pyd: Pyd, world: World, tmp_path: Path) -> None:
+    archive = tmp_path / "pyd.tar"
+    pyd("tag", busybox, "second:tag")
+    pyd("save", "-o", archive, busybox, "second:tag")
+    image = pyd("image", "inspect", "-f", "{{.Id}}", busybox).out
+    pyd("rmi", "second:tag")
+    names = {"docker.io/library/busybox:latest", "docker.io/library/second:tag"}
+    for name in names:
+        for transport in ("docker-archive", "oci-archive"):
+            config = skopeo("inspect", "--config", "--raw", f"{transport}:{archive}:{name}")
+            assert f"sha256:{hashlib.sha256(config.encode()).hexdigest()}" == image, transport
+    containerd = Containerd(world.directory / "containerd", f"{world.cgroup_parent}-containerd")
+    try:
+        containerd("image", "import", archive)
+        assert names <= set(containerd("image", "ls", "-q").lines)
+        containerd("image", "check")
+    finally:
+        containerd.close()
 
 
 def test_diff_is_docker_s(busybox: str, pyd: Pyd, docker: Docker, tmp_path: Path) -> None:
