@@ -207,6 +207,8 @@ def test_an_identity_token_is_kept_and_used(
         "repository:team/app:pull",
     }
     assert not service.of("GET"), "the password is nowhere any more"
+    with docker_daemon.docker(tmp_path) as docker:
+        assert docker.finds(registry.host)["identitytoken"] == "the-identity"
     wrong = pyd("login", "-u", "me", "--password-stdin", registry.host, input="wrong", code=1)
     says = f'Get "http://{registry.host}/v2/": unauthorized: incorrect username or password'
     assert wrong.stderr == f"Error response from daemon: {says}\n"

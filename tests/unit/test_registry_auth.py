@@ -99,6 +99,25 @@ def test_a_token_that_ends_in_the_middle_is_renewed(
     assert [sent.path for sent in service.requests] == ["/token", "/v2/x"]
 
 
+def test_a_refused_token_is_not_tried_again(service: Service, client: Callable[..., Client]) -> None:
+    one = client()
+    assert one.get(PUSH) == 200
+    service.tokens.clear()
+    assert one.get(PULL) == 200  # the token for more is refused: one for this
+    service.requests.clear()
+    assert one.get(PULL) == 200
+    assert [sent.path for sent in service.requests] == ["/v2/x"]
+    assert one.get(PUSH) == 200
+    assert [sent.path for sent in service.requests[1:]] == ["/token", "/v2/x"]
+
+
+def test_a_password_is_not_sent_to_who_wants_something_else(service: Service, transport: Transport) -> None:
+    authorizer = Authorizer(transport, httpx.URL(f"http://{service.host}"), lambda: ME)
+    assert authorizer.log_in("Negotiate") == (None, "")
+    assert authorizer.answer('Digest realm="x"', PULL, None) is None
+    assert authorizer.log_in("Negotiate, Basic")[0] == ME.basic
+
+
 def test_a_registry_that_always_says_401_is_not_asked_for_ever(
     service: Service, client: Callable[..., Client]
 ) -> None:

@@ -66,6 +66,8 @@ class Authorizer:
         """
         with self._lock:
             wanted = scope.merge(scopes)
+            # it may be good for more than `wanted`, and must not come back for any of that
+            self._tokens = {have: kept for have, kept in self._tokens.items() if kept[0] != rejected}
             # another thread may have fetched one while this one waited
             current = self._remembered(wanted)
             if current and current != rejected:
@@ -85,7 +87,8 @@ class Authorizer:
         found = parse_challenges(challenges)
         bearer = next((item for item in found if item.scheme == "bearer"), None)
         if bearer is None:
-            return self._answer_basic(None) if found else None, ""
+            asks = any(item.scheme == "basic" for item in found)
+            return self._answer_basic(None) if asks else None, ""
         service = bearer.parameters.get("service", "")
         token = token_service.fetch(
             self._transport, self._checked_realm(bearer), service, "", self._credentials(), offline=True
