@@ -68,10 +68,10 @@ fn every_form_gives_the_same_files() {
             let scratch = Scratch::new();
             let ingest = ingest(&scratch, expected(&blob, media_type)).unwrap();
             for data in blob.chunks(piece) {
-                ingest.write(data).unwrap();
+                ingest.write(data, None).unwrap();
             }
             let layer = ingest
-                .finish()
+                .finish(true)
                 .unwrap_or_else(|error| panic!("form {index}: {error}"));
             assert_eq!(
                 (layer.entries, layer.unpacked_size),
