@@ -202,8 +202,7 @@ def test_engine(inside: tuple[Docker, Podman], world: World, number: int) -> Non
         within.close()
 
 
-@pytest.mark.parametrize("auth", ["password", "token"])
-@pytest.mark.parametrize("number", [0, 1], ids=["docker", "podman"])
+@pytest.mark.parametrize(("number", "auth"), [(0, "token"), (1, "password")], ids=["docker", "podman"])
 def test_engine_logs_in(
     inside: tuple[Docker, Podman], world: World, pyd: Pyd, number: int, auth: str
 ) -> None:
