@@ -41,7 +41,7 @@ from pyd.store.snapshots import Snapshot
 if TYPE_CHECKING:
     from pyd.store import Store
 
-WORKERS = 3
+WORKERS = 5
 _RESERVE = 16 << 20  # bytes of a disk that no image gets: the database must be able to grow
 
 
