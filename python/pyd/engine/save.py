@@ -237,6 +237,7 @@ class _Writer:
                 f"blob {digest} does not match its name any more", "remove the image and pull it again"
             )
         self._out.write(bytes(-size % tarfile.BLOCKSIZE))
+        self._watcher.fetched(shown)
         self._watcher.unpacked(shown)
 
     def _blob_once(self, digest: Digest, data: bytes) -> None:
