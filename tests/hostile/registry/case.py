@@ -104,7 +104,7 @@ class Case:
     says: str
     comes: bool = False
     resumes: bool = False  # the pull after it goes on with a range request
-    seconds: float = 6.0
+    seconds: float = 10.0
     impatient: bool = False  # time limits of half a second instead of a minute
     long: bool = False  # only when all are wanted
 
@@ -118,7 +118,7 @@ def case(
     *,
     comes: bool = False,
     resumes: bool = False,
-    seconds: float = 6.0,
+    seconds: float = 10.0,
     impatient: bool = False,
     long: bool = False,
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:

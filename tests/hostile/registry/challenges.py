@@ -121,7 +121,7 @@ def _(scene: Scene) -> None:
     scene.fault(_says(b"", 500), "/token", times=1)
 
 
-@case("token: drips", "no answer|too slow", seconds=12, impatient=True)
+@case("token: drips", "no answer|too slow", seconds=20, impatient=True)
 def _(scene: Scene) -> None:
     from tests.hostile.registry.wire import drip
 

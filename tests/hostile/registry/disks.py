@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from tests.fakes.registry import FakeImage, Handler
 from tests.hostile.registry.case import Scene, case, head
@@ -36,7 +37,7 @@ def _empty(scene: Scene) -> None:
     os.unlink(scene.data / "other")
 
 
-@case("disk: filled by others in the middle of a blob", FULL, resumes=True)
+@case("disk: filled by others in the middle of a blob", FULL, resumes=True, seconds=30)
 def _(scene: Scene) -> None:
     scene.mount("size=80m")
     # most of it is unpacked when the disk is full, and that is room again
@@ -47,7 +48,7 @@ def _(scene: Scene) -> None:
         data = scene.image.layers[1]
         head(handler, 200, ("Content-Length", len(data)))
         handler.wfile.write(data[:200_000])
-        _wait_for(scene, 190_000)
+        _wait_for(scene, 190_000, 40 << 20)
         _fill(scene)
         handler.wfile.write(data[200_000:])
         return True
@@ -57,13 +58,13 @@ def _(scene: Scene) -> None:
     scene.keeps_image = True
 
 
-def _wait_for(scene: Scene, size: int) -> None:
-    """Until so many bytes of the blob are on the disk."""
-    import time
-
+def _wait_for(scene: Scene, fetched: int, unpacked: int) -> None:
+    """Until so many bytes of the blob, and of its first file, are on the disk."""
     partial = scene.data / "ingest" / f"{scene.big[7:]}.partial"
-    for _ in range(300):
-        if partial.exists() and partial.stat().st_size >= size:
+    for _ in range(2000):
+        files = [*scene.data.glob("snapshots/*/fs/zeros")]
+        is_fetched = partial.exists() and partial.stat().st_size >= fetched
+        if is_fetched and any(file.stat().st_blocks * 512 >= unpacked for file in files):
             return
         time.sleep(0.01)
 

@@ -74,14 +74,14 @@ def _flood(scene: Scene, piece: bytes, part: str = "/manifests/") -> None:
 
 
 SLOW = BROKEN + "|too slow|more than"
-case("flood: of 1xx", SLOW, seconds=12, impatient=True)(
+case("flood: of 1xx", SLOW, seconds=20, impatient=True)(
     partial(_flood, piece=b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 )
-case("flood: of 103 with links", SLOW, seconds=12, impatient=True)(
+case("flood: of 103 with links", SLOW, seconds=20, impatient=True)(
     partial(_flood, piece=b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100)
 )
-case("flood: of newlines", SLOW, seconds=12, impatient=True)(partial(_flood, piece=b"\r\n" * 1000))
-case("flood: of a status line", SLOW, seconds=12, impatient=True)(partial(_flood, piece=b"A" * 10_000))
+case("flood: of newlines", SLOW, seconds=20, impatient=True)(partial(_flood, piece=b"\r\n" * 1000))
+case("flood: of a status line", SLOW, seconds=20, impatient=True)(partial(_flood, piece=b"A" * 10_000))
 
 
 @case("flood: a manifest without an end", SLOW)
@@ -98,7 +98,7 @@ def _(scene: Scene) -> None:
     scene.fault(flood, "/manifests/")
 
 
-@case("flood: of trailers", SLOW, seconds=12, impatient=True)
+@case("flood: of trailers", SLOW, seconds=20, impatient=True)
 def _(scene: Scene) -> None:
     def flood(handler: Handler) -> bool:
         head(handler, 200, ("Transfer-Encoding", "chunked"))
@@ -175,7 +175,7 @@ def _stall(handler: Handler, before: bytes = b"") -> bool:
 
 STALLED = "no answer within|timed out|too slow|nothing came"
 _stall_case: Callable[..., Callable[[Callable[[Scene], None]], Callable[[Scene], None]]] = partial(
-    case, says=STALLED, seconds=12, impatient=True
+    case, says=STALLED, seconds=20, impatient=True
 )
 
 
@@ -199,7 +199,7 @@ def _(scene: Scene) -> None:
     scene.fault(_stall, scene.big)
 
 
-@case("stall: in the middle of a blob, and all after", STALLED, resumes=True, seconds=12, impatient=True)
+@case("stall: in the middle of a blob, and all after", STALLED, resumes=True, seconds=20, impatient=True)
 def _(scene: Scene) -> None:
     def part(handler: Handler) -> bool:
         data = scene.image.layers[1]
@@ -238,12 +238,12 @@ def _(scene: Scene) -> None:
     scene.on_heal.append(lambda: setattr(scene, "host", ""))
 
 
-@case("slow: headers byte by byte", SLOW, seconds=12, impatient=True)
+@case("slow: headers byte by byte", SLOW, seconds=20, impatient=True)
 def _(scene: Scene) -> None:
     scene.fault(lambda h: drip(h, b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2000), "/manifests/")
 
 
-@case("slow: a manifest byte by byte", SLOW, seconds=12, impatient=True)
+@case("slow: a manifest byte by byte", SLOW, seconds=20, impatient=True)
 def _(scene: Scene) -> None:
     def slow(handler: Handler) -> bool:
         head(handler, 200, ("Content-Length", 2000))
@@ -252,7 +252,7 @@ def _(scene: Scene) -> None:
     scene.fault(slow, "/manifests/")
 
 
-@case("slow: a blob byte by byte", SLOW, resumes=True, seconds=12, impatient=True)
+@case("slow: a blob byte by byte", SLOW, resumes=True, seconds=20, impatient=True)
 def _(scene: Scene) -> None:
     def slow(handler: Handler) -> bool:
         data = scene.image.layers[1]
