@@ -275,8 +275,8 @@ def tree_usage(path: _Path) -> tuple[int, int]:
 def disk_usage(paths: list[str]) -> list[tuple[int, int, int]]:
     """(bytes allocated on disk, directories too; bytes in regular files and symlinks; inodes) of each tree.
 
-    A file with links in several of them counts for one: the first sum is what du(1) says of all together. A
-    path that does not exist has nothing.
+    A file with links in several of them counts for the first: the sum of the first is what du(1) says of all
+    together. A path that does not exist has nothing.
     """
 
 @final

@@ -53,6 +53,12 @@ def filled(tmp_path: Path, pyd: Pyd, store: dict[str, str], rootfs: Path) -> dic
     pyd("volume", "create", "named", env=store)
     Path(store["PYD_DATA_ROOT"], "volumes/named/_data/z").write_bytes(os.urandom(70_000))
     (Path(store["PYD_DATA_ROOT"]) / "ingest" / f"{'a' * 64}.partial").write_bytes(os.urandom(123_456))
+    # as `pyd registry serve` shares blobs with the images
+    blob = max(
+        (Path(store["PYD_DATA_ROOT"]) / "content/sha256").iterdir(), key=lambda path: path.stat().st_size
+    )
+    (Path(store["PYD_DATA_ROOT"]) / "registry").mkdir()
+    os.link(blob, Path(store["PYD_DATA_ROOT"]) / "registry/shared")
     os.sync()
     return store
 

@@ -264,3 +264,6 @@ def test_disk_usage_adds_up_to_du(tmp_path: Path) -> None:
     )
     assert sum(one[0] for one in found) == int(said.stdout.splitlines()[-1].split()[0])
     assert found[2] == (0, 0, 0)
+    # the first that has it has it
+    other_way = _native.disk_usage([str(tree) for tree in reversed(trees)])
+    assert other_way[1][0] - found[1][0] == found[0][0] - other_way[2][0] == 53_248

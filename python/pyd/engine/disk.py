@@ -160,6 +160,7 @@ def _rows(
         Row("Downloads", len(disk.partials), 0, sum(disk.partials.values()), partials),
         Row("Trash", 0, 0, disk.trash, disk.trash),
         Row("Database", 1, 1, disk.database, 0),
+        Row("Registry", 1 if disk.registry else 0, 1 if disk.registry else 0, disk.registry, 0),
         Row("Other", 0, 0, disk.other, 0),
     )
 

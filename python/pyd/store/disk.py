@@ -25,13 +25,16 @@ class Disk:
     partials: Mapping[str, int]  # by path: what is being fetched or unpacked
     trash: int
     database: int
+    registry: int  # of `pyd registry serve`; what it shares with the images by hard links is counted here
     other: int
 
     @property
     def total(self) -> int:
         """What `du -sx DATA_ROOT` says."""
         parts = (self.layers, self.blobs, self.containers, self.logs, self.volumes, self.partials)
-        return sum(sum(part.values()) for part in parts) + self.trash + self.database + self.other
+        return sum(sum(part.values()) for part in parts) + sum(
+            (self.trash, self.database, self.registry, self.other)
+        )
 
 
 def measure(paths: Paths) -> Disk:
@@ -47,6 +50,7 @@ def measure(paths: Paths) -> Disk:
     # the directories themselves, with those that lead to them
     own = {paths.data_root, os.path.dirname(paths.content), *rooms}
     database = [f"{paths.db}{suffix}" for suffix in ("", "-wal", "-shm")]
+    registry = f"{paths.data_root}/registry"
     inside = {room: _names(room) for room in rooms}
     logs = {name: paths.log(name) for name in inside[paths.containers]}
     others = [
@@ -56,7 +60,8 @@ def measure(paths: Paths) -> Disk:
         if f"{directory}/{name}" not in own and f"{directory}/{name}" not in database
     ]
     entries = [f"{room}/{name}" for room in rooms for name in inside[room]]
-    wanted = [*entries, *logs.values(), *database, *others]
+    # in this order: a blob that the registry has too is not freed when the images give it up
+    wanted = [*others, *entries, *logs.values(), *database]
     found = {path: usage[0] for path, usage in zip(wanted, _native.disk_usage(wanted), strict=True)}
     layers, partials = {}, {f"{paths.ingest}/{name}": 0 for name in inside[paths.ingest]}
     for name in inside[paths.snapshots]:
@@ -80,7 +85,8 @@ def measure(paths: Paths) -> Disk:
         partials={path: found[path] for path in partials},
         trash=sum(found[f"{paths.trash}/{name}"] for name in inside[paths.trash]),
         database=sum(found[path] for path in database),
-        other=sum(found[path] for path in others) + sum(map(_own, own)),
+        registry=found.get(registry, 0),
+        other=sum(found[path] for path in others if path != registry) + sum(map(_own, own)),
     )
 
 

@@ -1,9 +1,8 @@
 //! How much a tree holds.
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
@@ -26,41 +25,59 @@ pub struct Usage {
     pub allocated: u64,
 }
 
-/// The same of several trees, spread over threads. What is hard linked between them counts for one of them only, so
-/// that the sum is what du(1) says of all together. One that does not exist has nothing.
-pub fn disk_usage(paths: &[PathBuf], progress: &Progress) -> Result<Vec<Usage>> {
-    let seen = Mutex::new(HashSet::new());
-    in_threads(paths, |path| match count(path, &seen, progress) {
-        Err(Error::Kernel { errno, .. }) if errno == Errno::ENOENT => Ok(Usage::default()),
-        other => other,
-    })
+impl Usage {
+    fn add(&mut self, stat: &FileStat) {
+        self.inodes += 1;
+        self.allocated += blocks(stat);
+        if matches!(stat.st_mode & 0o170_000, 0o100_000 | 0o120_000) {
+            self.bytes += stat.st_size.cast_unsigned();
+        }
+    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Files with several links, by device and inode.
+type Linked = HashMap<(u64, u64), FileStat>;
+
+/// The same of several trees, spread over threads. What is hard linked between them counts for the first of them, so
+/// that the sum is what du(1) says of all together. One that does not exist has nothing.
+pub fn disk_usage(paths: &[PathBuf], progress: &Progress) -> Result<Vec<Usage>> {
+    let counted = in_threads(paths, |path| match count(path, progress) {
+        Err(Error::Kernel { errno, .. }) if errno == Errno::ENOENT => Ok(Default::default()),
+        other => other,
+    })?;
+    let mut seen = HashSet::new();
+    let mut found = Vec::with_capacity(counted.len());
+    for (mut usage, linked) in counted {
+        for (inode, stat) in linked {
+            if seen.insert(inode) {
+                usage.add(&stat);
+            }
+        }
+        found.push(usage);
+    }
+    Ok(found)
 }
 
 /// Counts `path` and everything in it, on its file system only. Files that vanish meanwhile are fine.
 pub fn tree_usage(path: &Path, progress: &Progress) -> Result<Usage> {
-    count(path, &Mutex::new(HashSet::new()), progress)
+    let (mut usage, linked) = count(path, progress)?;
+    linked.values().for_each(|stat| usage.add(stat));
+    Ok(usage)
 }
 
-/// Device and inode of files with several links that were counted already.
-type Seen = Mutex<HashSet<(u64, u64)>>;
-
-fn count(path: &Path, seen: &Seen, progress: &Progress) -> Result<Usage> {
+fn count(path: &Path, progress: &Progress) -> Result<(Usage, Linked)> {
     let failed = |op| move |errno| Error::kernel(op, path.as_os_str().as_bytes(), errno);
     let mut usage = Usage::default();
+    let mut linked = Linked::new();
     let stat = fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
     let is_directory = stat.st_mode & 0o170_000 == 0o040_000;
-    if !is_directory && stat.st_nlink > 1 && !lock(seen).insert((stat.st_dev, stat.st_ino)) {
-        return Ok(usage);
+    if !is_directory && stat.st_nlink > 1 {
+        linked.insert((stat.st_dev, stat.st_ino), stat);
+        return Ok((usage, linked));
     }
-    usage.inodes += 1;
-    usage.allocated += blocks(&stat);
+    usage.add(&stat);
     if !is_directory {
-        usage.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-        return Ok(usage);
+        return Ok((usage, linked));
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let root = open(path, flags, Mode::empty()).map_err(failed("open"))?;
@@ -83,28 +100,23 @@ fn count(path: &Path, seen: &Seen, progress: &Progress) -> Result<Usage> {
             Err(errno) => return Err(failed("stat")(errno)),
         };
         let kind = stat.st_mode & 0o170_000;
-        if kind != 0o040_000 && stat.st_nlink > 1 && !lock(seen).insert((stat.st_dev, stat.st_ino))
-        {
+        if kind != 0o040_000 && stat.st_nlink > 1 {
+            linked.entry((stat.st_dev, stat.st_ino)).or_insert(stat);
             continue;
         }
-        usage.inodes += 1;
-        usage.allocated += blocks(&stat);
-        match kind {
-            0o100_000 | 0o120_000 => usage.bytes += stat.st_size.cast_unsigned(),
-            0o040_000 if stack.len() < MAX_DEPTH => {
-                progress.check()?;
-                let Some((directory, _)) = stack.last() else {
-                    break;
-                };
-                // A mount (EXDEV) belongs to something else; without permission nothing can be counted.
-                if let Ok(frame) = open_directory(directory.as_fd(), &name).and_then(names) {
-                    stack.push(frame);
-                }
+        usage.add(&stat);
+        if kind == 0o040_000 && stack.len() < MAX_DEPTH {
+            progress.check()?;
+            let Some((directory, _)) = stack.last() else {
+                break;
+            };
+            // A mount (EXDEV) belongs to something else; without permission nothing can be counted.
+            if let Ok(frame) = open_directory(directory.as_fd(), &name).and_then(names) {
+                stack.push(frame);
             }
-            _ => {}
         }
     }
-    Ok(usage)
+    Ok((usage, linked))
 }
 
 /// st_blocks counts 512 bytes whatever the file system's block is, stat(2).
