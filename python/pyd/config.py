@@ -72,7 +72,9 @@ def docker_config() -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise errors.from_os_error(error, f"reading {path}") from error
+        # without the remedies of the data-root: it is the user's file
+        message = errors.from_os_error(error, f"reading {path}").message
+        raise errors.KernelError(message, path=path, errno=error.errno or 0) from error
     except (ValueError, RecursionError) as error:
         raise errors.InvalidArgument(
             f"{path} is not valid JSON: {error}", f"correct or remove {path}"

@@ -18,6 +18,7 @@ import pytest
 from pyd.registry.credentials import Credentials, find
 from tests.fakes import docker_daemon
 from tests.fakes.token_registry import Service, serving
+from tests.support import vaults
 from tests.support.command import Pyd
 from tests.support.registry import HTPASSWD, Registry
 from tests.support.token_auth import Signer
@@ -238,7 +239,7 @@ def test_pyds_helper_under_docker_and_skopeo(
     guarded: Registry, pyd: Pyd, config: Path, tmp_path: Path
 ) -> None:
     pyd("login", "-u", "me", "--password-stdin", guarded.host, input="s3cret:word")
-    done = pyd("credential", "setup", "--key", f"file:{tmp_path}/key")
+    done = pyd("credential", "setup", *vaults.cheap(tmp_path))
     assert f"Moved the credentials for {guarded.host}" in done.lines
     assert json.loads(config.read_text()) == {"auths": {guarded.host: {}}, "credsStore": "pyd"}
     assert f"{guarded.host} (me)" in pyd("credential", "status").stdout

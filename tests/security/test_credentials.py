@@ -13,7 +13,7 @@ import bcrypt
 import pytest
 
 from tests.fakes.token_registry import Service, serving
-from tests.support import keyrings
+from tests.support import keyrings, vaults
 from tests.support.canaries import Canaries, Watch
 from tests.support.command import Pyd, Result, wait_until
 from tests.support.registry import HTPASSWD, Registry
@@ -141,7 +141,7 @@ def test_plain_identity_token_is_in_config_json_alone(scene: Scene, by_token: Re
 
 
 def test_sealed_file(scene: Scene, by_token: Registry) -> None:
-    scene("credential", "setup", "--key", f"file:{scene.directory}/key")
+    scene("credential", "setup", *vaults.cheap(scene.directory))
     with Watch(scene.canaries, URL) as watch:
         use_it_all(scene, by_token)
     assert "(identity token)" in scene("credential", "status").stdout, "it is kept"

@@ -81,7 +81,7 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._done.wait(0.002):
+        while not self._done.wait(0.02):
             for name in os.listdir("/proc"):
                 if name.isdigit() and int(name) != os.getpid():
                     self._look(name)
