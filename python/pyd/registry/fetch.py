@@ -21,7 +21,7 @@ from pyd.registry.patience import LEAST
 from pyd.registry.transport import ATTEMPTS, is_temporary
 
 if TYPE_CHECKING:
-    from pyd import _native
+    from pyd.registry.sink import Sink
 
 LARGE = 64 << 20
 HELPERS = 3  # further connections for one blob
@@ -46,7 +46,7 @@ class Download:
         registry: Registry,
         path: str,
         blob: Descriptor,
-        ingest: _native.LayerIngest,
+        ingest: Sink,
         spare: threading.Semaphore,
     ) -> None:
         self._registry = registry
@@ -156,7 +156,7 @@ def fetch(
     registries: list[Registry],
     path: str,
     blob: Descriptor,
-    ingest: _native.LayerIngest,
+    ingest: Sink,
     spare: threading.Semaphore,
 ) -> None:
     """From the first of `registries` (mirrors, then the registry itself) that has it."""

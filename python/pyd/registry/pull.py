@@ -26,7 +26,7 @@ from pyd.registry.settings import Settings
 from pyd.registry.transport import Transport
 
 if TYPE_CHECKING:
-    from pyd import _native
+    from pyd.registry.sink import Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Repository:
                 continue  # a mirror that fails is no reason to fail
         yield from self._found[-1].blob(self._reference.path, blob, offset)
 
-    def fetch(self, layer: Descriptor, ingest: _native.LayerIngest) -> None:
+    def fetch(self, layer: Descriptor, ingest: Sink) -> None:
         """Put what is missing of a layer into `ingest`."""
         fetch(self._found, self._reference.path, layer, ingest, self._spare)
 

@@ -28,7 +28,7 @@ from pyd.registry.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyd import _native
+    from pyd.registry.sink import Sink
 
 _TIMEOUT = httpx.Timeout(connect=15, read=60, write=30, pool=None)
 _LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=60)
@@ -164,9 +164,7 @@ class Transport:
             left -= len(chunk)
             yield chunk
 
-    def deliver(
-        self, response: httpx.Response, ingest: _native.LayerIngest, at: int, end: int, skip: int
-    ) -> Iterator[int]:
+    def deliver(self, response: httpx.Response, ingest: Sink, at: int, end: int, skip: int) -> Iterator[int]:
         """Put the bytes `at` to `end` of a blob into `ingest`; yields after each step how far they have come.
 
         `skip`: bytes that come before them. A long body is read from the connection itself, without TLS by
@@ -207,9 +205,7 @@ class Transport:
         if why == "eof":
             raise httpx.RemoteProtocolError("the transfer ended early")
 
-    def _decrypt(
-        self, stream: httpcore.NetworkStream, ingest: _native.LayerIngest, at: int, end: int
-    ) -> Iterator[int]:
+    def _decrypt(self, stream: httpcore.NetworkStream, ingest: Sink, at: int, end: int) -> Iterator[int]:
         pace = patience.Pace()
         while at < end:
             try:
