@@ -42,7 +42,10 @@ type Linked = HashMap<(u64, u64), FileStat>;
 /// that the sum is what du(1) says of all together. One that does not exist has nothing.
 pub fn disk_usage(paths: &[PathBuf], progress: &Progress) -> Result<Vec<Usage>> {
     let counted = in_threads(paths, |path| match count(path, progress) {
-        Err(Error::Kernel { errno, .. }) if errno == Errno::ENOENT => Ok(Default::default()),
+        Err(Error::Kernel {
+            errno: Errno::ENOENT,
+            ..
+        }) => Ok(Default::default()),
         other => other,
     })?;
     let mut seen = HashSet::new();

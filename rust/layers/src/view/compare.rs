@@ -1,5 +1,6 @@
 //! In what two views differ. Both are walked at once; where they are made of the same layers nothing can differ, so
 //! that two images with a common base are compared without looking at it.
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -115,8 +116,8 @@ impl Walk {
         }
         let mut listings: HashMap<usize, Listing> = HashMap::new();
         for &layer in task.stacks.iter().flatten() {
-            if !listings.contains_key(&layer) {
-                listings.insert(layer, self.layers.list(layer, &task.path)?);
+            if let Entry::Vacant(place) = listings.entry(layer) {
+                place.insert(self.layers.list(layer, &task.path)?);
             }
         }
         let mut names = Names::new();
