@@ -236,6 +236,17 @@ def pack_tree(
 ) -> PackedLayer:
     """The same for everything that `layers` (top first, as overlayfs merges them) show together."""
 
+def compress_tar(
+    tar: _Path,
+    out: int,
+    *,
+    compression: str = "gzip",
+    level: int | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> PackedLayer:
+    """The same for a tar that exists, whose entries are not counted. `progress` counts bytes read."""
+
 def list_changes(upper: _Path, lowers: list[str], *, ignored: list[str] = ...) -> list[tuple[str, str]]:
     """("A" | "C" | "D", absolute path), by path: what Docker's `diff` compares, without mounting anything."""
 

@@ -37,7 +37,7 @@ def _push(args: Args) -> int:
 
 
 def _watcher(quiet: bool) -> PushWatcher:
-    from pyd.engine.image_push import EXISTS, PUSHED, OutLayer, PushWatcher, Sent
+    from pyd.engine.image_push import EXISTS, PUSHED, OutLayer, Progress, PushWatcher, Sent
 
     if quiet:
         return PushWatcher()
@@ -87,8 +87,8 @@ def _watcher(quiet: bool) -> PushWatcher:
         def waits(self, layer: OutLayer) -> None:
             pass
 
-        def compresses(self, layer: OutLayer, sent: Sent) -> None:
-            self.meters.show(layer.blob.digest, f"{name(layer)}: Compressing", sent)
+        def compresses(self, layer: OutLayer, progress: Progress) -> None:
+            self.meters.show(layer.blob.digest, f"{name(layer)}: Compressing", progress)
 
         def pushes(self, layer: OutLayer, sent: Sent) -> None:
             self.meters.show(layer.blob.digest, f"{name(layer)}: Pushing", sent)

@@ -18,7 +18,7 @@ from pyd.registry.push import EXISTS, PUSHED, Target
 from pyd.registry.settings import Settings
 from pyd.registry.upload import Sent
 from pyd.store import origins
-from pyd.store.compress import compressed, repacked
+from pyd.store.compress import Progress, compressed, repacked
 from pyd.store.intake import fetching
 from pyd.store.pack import gone
 
@@ -37,8 +37,8 @@ class PushWatcher:
 
     def waits(self, layer: OutLayer) -> None: ...
 
-    def compresses(self, layer: OutLayer, sent: Sent) -> None:
-        """`sent.done` of `sent.total` bytes have been read; both may be read at any time."""
+    def compresses(self, layer: OutLayer, progress: Progress) -> None:
+        """`progress.done` of `progress.total` bytes have been read; both may be read at any time."""
 
     def pushes(self, layer: OutLayer, sent: Sent) -> None:
         """`sent.done` of `sent.total` bytes have gone."""
@@ -139,6 +139,7 @@ class _Sending:
         self._watcher = watcher
         self._level = Settings.load().push_compression_level
         self._stopped = threading.Event()
+        self._compressing: list[Progress] = []
         self._sources: dict[Digest, list[str]] = {}
 
     def run(self, layers: Iterable[OutLayer], configs: Sequence[Descriptor]) -> dict[Digest, Descriptor]:
@@ -160,6 +161,8 @@ class _Sending:
             done = {digest: job.result() for digest, job in jobs.items()}
         except BaseException:
             self._stopped.set()
+            for progress in self._compressing:
+                progress.cancel()
             self._target.stop()
             # a thread that waits for a registry which does not read comes back after its time-out
             pool.shutdown(wait=False, cancel_futures=True)
@@ -192,16 +195,14 @@ class _Sending:
         return blob
 
     def _compressed(self, layer: OutLayer) -> Descriptor:
-        sent = Sent(layer.blob.size)
-        self._watcher.compresses(layer, sent)
-
-        def seen(count: int) -> None:
-            if self._stopped.is_set():
-                raise Cancelled("cancelled")
-            sent.done += count
-
+        progress = Progress(layer.blob.size)
+        self._compressing.append(progress)
+        # looked at after it is in the list: who stops everything finds it there, or has been here before
+        if self._stopped.is_set():
+            raise Cancelled("cancelled")
+        self._watcher.compresses(layer, progress)
         try:
-            blob = compressed(self._store, layer.blob, self._level, seen)
+            blob = compressed(self._store, layer.blob, self._level, progress)
             self._look_up(blob)
             return blob
         finally:
@@ -247,4 +248,4 @@ def _record(
     )
 
 
-__all__ = ["EXISTS", "PUSHED", "OutLayer", "PushWatcher", "Pushed", "Sent", "push"]
+__all__ = ["EXISTS", "PUSHED", "OutLayer", "Progress", "PushWatcher", "Pushed", "Sent", "push"]

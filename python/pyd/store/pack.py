@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyd import _native
-from pyd.errors import PydError, from_os_error
+from pyd.errors import CorruptData, PydError, from_os_error
 from pyd.oci.descriptor import OCI_LAYER, Descriptor
 from pyd.oci.digest import Digest
 
@@ -70,6 +70,22 @@ def packed_tree(store: Store, layers: Sequence[str], *, compression: str = "gzip
         packed = _native.pack_tree(fd, list(layers), compression=compression)
         _sync(fd, path)
         yield PackedBlob(store, path, packed, compression)
+
+
+@contextmanager
+def packed_tar(
+    store: Store, tar: Descriptor, *, level: int, progress: _native.Progress
+) -> Iterator[PackedBlob]:
+    """A plain layer of the store, compressed with gzip. `tar.digest` is its diffID, which is checked."""
+    path = store.content.path(tar.digest)
+    with _partial(store) as (partial, fd):
+        packed = _native.compress_tar(path, fd, level=level, progress=progress)
+        if packed.diff_id != tar.digest:
+            raise CorruptData(
+                f"blob {path} does not match its name any more", "remove the image and load it again"
+            )
+        _sync(fd, partial)
+        yield PackedBlob(store, partial, packed, "gzip")
 
 
 def export(layers: Sequence[str], fd: int, progress: _native.Progress | None = None) -> None:

@@ -29,7 +29,9 @@ mod native {
     #[pymodule_export]
     use crate::layer::{UnpackedLayer, settle_layer, unpack_blob};
     #[pymodule_export]
-    use crate::pack::{PackedLayer, inflate_blob, list_changes, pack_layer, pack_tree};
+    use crate::pack::{
+        PackedLayer, compress_tar, inflate_blob, list_changes, pack_layer, pack_tree,
+    };
     #[pymodule_export]
     use crate::progress::{Allowance, Progress};
     #[pymodule_export]

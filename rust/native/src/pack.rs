@@ -82,6 +82,21 @@ pub fn pack_tree(
 }
 
 #[pyfunction]
+#[pyo3(signature = (tar, out, *, compression = "gzip", level = None, threads = 0, progress = None))]
+pub fn compress_tar(
+    py: Python<'_>,
+    tar: PathBuf,
+    out: RawFd,
+    compression: &str,
+    level: Option<i32>,
+    threads: usize,
+    progress: Option<&Bound<'_, Progress>>,
+) -> PyResult<PackedLayer> {
+    let contents = Contents::Tar(tar);
+    pack(py, out, contents, compression, level, threads, progress)
+}
+
+#[pyfunction]
 #[pyo3(signature = (upper, lowers, *, ignored = Vec::new()))]
 pub fn list_changes(
     py: Python<'_>,

@@ -45,7 +45,7 @@ class StoreSource:
     def root(self) -> Served:
         main = self._out.main
         made = {
-            layer.blob.digest: compressed(self._store, layer.blob, self._level, lambda _: None)
+            layer.blob.digest: compressed(self._store, layer.blob, self._level)
             for layer in main.layers
             if layer.compress
         }

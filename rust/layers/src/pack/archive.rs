@@ -2,6 +2,8 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -96,6 +98,29 @@ impl Archive {
 
     pub fn finish(mut self) -> Result<u64> {
         self.write(&writer::END)?;
+        self.end()
+    }
+
+    /// The bytes of a tar that exists; its entries are not looked at.
+    pub fn whole(mut self, path: &Path) -> Result<u64> {
+        let name = path.as_os_str().as_bytes();
+        let failed = |op| move |error: std::io::Error| Error::io(op, name, &error);
+        let mut file = File::open(path).map_err(failed("open"))?;
+        loop {
+            let chunk = self.room()?;
+            let start = chunk.length;
+            let read = match file.read(&mut chunk.buffer[start..]) {
+                Ok(0) => return self.end(),
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed("read")(error)),
+            };
+            chunk.length += read;
+            self.progress.add(read as u64);
+        }
+    }
+
+    fn end(mut self) -> Result<u64> {
         if let Some(last) = self.chunk.take() {
             self.sender.send(last).map_err(gone)?;
         }

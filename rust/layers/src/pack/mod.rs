@@ -1,5 +1,6 @@
 //! Directories become layers: `changes` or `union` find what there is, `archive` writes it as a tar, `deflate`
-//! compresses; both digests come out of the same pass. Memory is fixed when it starts.
+//! compresses; both digests come out of the same pass. Memory is fixed when it starts. A tar that exists is compressed
+//! in the same way.
 //!
 //! Paths are a container's, which may run and change them meanwhile: `pinned` holds each object by a descriptor.
 mod archive;
@@ -39,6 +40,8 @@ pub enum Contents {
     Changes(Overlay),
     /// Everything that these directories show together, top first. One is just a directory.
     Whole(Vec<PathBuf>),
+    /// A tar that is there already: only compressed.
+    Tar(PathBuf),
 }
 
 /// How it is written.
@@ -130,6 +133,7 @@ fn write_contents(contents: &Contents, mut archive: Archive, progress: &Progress
         Contents::Whole(layers) => {
             union::walk(layers, progress, |path, object| archive.add(path, object))?;
         }
+        Contents::Tar(path) => return archive.whole(path),
     }
     archive.finish()
 }
