@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -278,7 +278,7 @@ def test_foreign_layers_are_refused(kind: str, store: Store, registry: FakeRegis
     assert not registry.asked("elsewhere")
 
 
-def tags_of(pages: dict[str, tuple[list[str], str]]) -> object:
+def tags_of(pages: Mapping[str, tuple[object, str]]) -> Callable[[Handler], bool]:
     """A fault that answers /tags/list: query -> (tags, Link header)."""
 
     def answer(handler: Handler) -> bool:
@@ -300,7 +300,7 @@ def test_all_tags_of_all_pages(store: Store, registry: FakeRegistry) -> None:
         "n=1000": (["v1", "v2"], '</v2/a/b/tags/list?last=v2&n=1000>; rel="next"'),
         "last=v2&n=1000": (["v3"], ""),
     }
-    registry.faults.append(tags_of(pages))  # type: ignore[arg-type]
+    registry.faults.append(tags_of(pages))
     pulled = list(Images(store).pull_all(f"{registry.host}/a/b"))
     assert [(one.reference.tag, one.id) for one in pulled] == [
         ("v1", SMALL.id),
@@ -318,7 +318,7 @@ def test_lists_of_tags_are_not_believed(
     images, name = Images(store), f"{registry.host}/a/b"
     # a next page that is the same one, at another host
     pages = {"n=1000": (["v1"], '<http://169.254.169.254/x?n=1000>; rel="next"')}
-    registry.faults.append(tags_of(pages))  # type: ignore[arg-type]
+    registry.faults.append(tags_of(pages))
     assert len(list(images.pull_all(name))) == 1
     monkeypatch.setattr(client, "MAX_TAGS", 2)
     for tags, why in (
@@ -327,6 +327,6 @@ def test_lists_of_tags_are_not_believed(
         ({"v1": 1}, "invalid tags"),
         (["a", "b", "c"], "more than 2 tags"),
     ):
-        registry.faults[-1] = tags_of({"n=1000": (tags, "")})  # type: ignore[assignment, arg-type]
+        registry.faults[-1] = tags_of({"n=1000": (tags, "")})
         with pytest.raises(RegistryError, match=why):
             list(images.pull_all(name))
