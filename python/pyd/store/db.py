@@ -11,6 +11,7 @@ database stays consistent.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import time
 from _thread import _local  # threading.local, without a millisecond of import
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from pyd.errors import CorruptData, KernelError, NotSupported, PydError, Unavailable
 from pyd.paths import Paths
 from pyd.store import wal
-from pyd.store.schema import MIGRATIONS, VERSION
+from pyd.store.schema import MIGRATIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,70 +100,87 @@ class Database:
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._paths.db, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA foreign_keys=ON")
-            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                self._migrate(connection)
-            connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
-        except BaseException:
-            connection.close()
-            raise
-        self._local.key = wal.hold(self._paths.db)
+        path = self._paths.db
+        connection = open_file(path, MIGRATIONS, "use that version of pyd, or another --data-root")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
+        self._local.key = wal.hold(path)
         return connection
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        # WAL is a property of the file; it cannot be changed inside a transaction, so it comes first
-        self._use_wal(connection)
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            # read again under the lock: another process may have been first
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise NotSupported(
-                    f"{self._paths.db} was written by a newer pyd: schema {version}, known here {VERSION}",
-                    "use that version of pyd, or another --data-root",
-                )
-            for statements in MIGRATIONS[version:]:
-                for statement in statements:
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={VERSION}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    @staticmethod
-    def _use_wal(connection: sqlite3.Connection) -> None:
-        """SQLite does not wait for others that open a new database at the same time: two that want to write
-        the header of the file would wait for each other, so one is told "locked" at once.
-        """
-        until = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > until:
-                    raise
-                time.sleep(0.005)
-
     def _error(self, error: sqlite3.Error) -> PydError:
-        text, path = str(error), self._paths.db
-        if "locked" in text or "busy" in text:
-            return Unavailable(
-                f"{path} is locked by another process for more than {BUSY_SECONDS:.0f} seconds"
+        return explain(error, self._paths.db, "the data-root", ", or choose another --data-root")
+
+
+def open_file(
+    path: str, migrations: Sequence[Sequence[str]], remedy: str, *, check_same_thread: bool = True
+) -> sqlite3.Connection:
+    """A connection in autocommit mode to a database whose schema is brought up to date first: element n of
+    `migrations` leads from version n to n+1. Raises NotSupported, with `remedy`, for a newer one.
+    """
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=check_same_thread
+    )
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys=ON")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != len(migrations):
+            _migrate(connection, path, migrations, remedy)
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(
+    connection: sqlite3.Connection, path: str, migrations: Sequence[Sequence[str]], remedy: str
+) -> None:
+    # WAL is a property of the file; it cannot be changed inside a transaction, so it comes first
+    _use_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # read again under the lock: another process may have been first
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(migrations):
+            raise NotSupported(
+                f"{path} was written by a newer pyd: schema {version}, known here {len(migrations)}", remedy
             )
-        if "malformed" in text or "not a database" in text:
-            return CorruptData(
-                f"{path} is damaged: {text}", "restore it from a backup, or use another --data-root"
-            )
-        hint = None
-        if "full" in text:
-            hint = "free space on the file system of the data-root, or choose another with --data-root"
-        elif "readonly" in text or "unable to open" in text:
-            hint = "run as root, or choose a --data-root that you own"
-        return KernelError(f"writing {path}: {text}", hint, op="sqlite", path=path)
+        for statements in migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={len(migrations)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for others that open a new database at the same time: two that want to write the
+    header of the file would wait for each other, so one is told "locked" at once.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
+
+
+def explain(error: sqlite3.Error, path: str, place: str, elsewhere: str) -> PydError:
+    """The error in pyd's words. `place`: what the database lies in; `elsewhere`: how to choose another."""
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return Unavailable(f"{path} is locked by another process for more than {BUSY_SECONDS:.0f} seconds")
+    if "malformed" in text or "not a database" in text:
+        return CorruptData(f"{path} is damaged: {text}", f"restore it from a backup{elsewhere}")
+    hint, code = None, 0
+    if "full" in text:
+        hint, code = f"free space on the file system of {place}{elsewhere}", errno.ENOSPC
+    elif "readonly" in text or "unable to open" in text:
+        hint = f"run as root{elsewhere}"
+    return KernelError(f"writing {path}: {text}", hint, op="sqlite", path=path, errno=code)

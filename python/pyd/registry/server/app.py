@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import ClientPayloadError, web
 
-from pyd.errors import PydError
+from pyd.errors import KernelError, PydError
 from pyd.registry.server import collector, log, routes
 from pyd.registry.server.auth import Auth, Grant
 from pyd.registry.server.call import Call, own_url
@@ -19,7 +19,7 @@ from pyd.registry.server.database import Writer
 from pyd.registry.server.metrics import Metrics
 from pyd.registry.server.mirror import Mirror
 from pyd.registry.server.options import Options
-from pyd.registry.server.problem import Problem, of_os_error
+from pyd.registry.server.problem import Problem, of_kernel_error
 from pyd.registry.server.sessions import Sessions
 from pyd.registry.server.store import Store
 
@@ -121,12 +121,9 @@ class Registry:
             response = _error(problem)
         except _GONE:
             raise
-        except OSError as error:
+        except (OSError, KernelError) as error:
             self.complain(error)
-            response = _error(of_os_error(error))
-        except PydError as error:
-            self.complain(error)
-            response = _error(Problem(500, "UNKNOWN", "the registry failed; its log says why"))
+            response = _error(of_kernel_error(error))
         except Exception as error:
             self.complain(error)
             response = _error(Problem(500, "UNKNOWN", "the registry failed; its log says why"))

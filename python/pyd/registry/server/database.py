@@ -12,15 +12,14 @@ import os
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from pyd.errors import CorruptData, KernelError, NotSupported, Unavailable
-from pyd.registry.server.schema import MIGRATIONS, VERSION
+from pyd.errors import PydError
+from pyd.registry.server.schema import MIGRATIONS
+from pyd.store.db import explain, open_file
 
 _Result = TypeVar("_Result")
-_BUSY_SECONDS = 30.0
 _MAX_BATCH = 100
 
 
@@ -109,57 +108,10 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         # closed by another thread than its own at the end
-        connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA foreign_keys=ON")
-            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                self._migrate(connection)
-            connection.execute("PRAGMA synchronous=FULL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return open_file(self.path, MIGRATIONS, "use that version of pyd", check_same_thread=False)
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        until = time.monotonic() + _BUSY_SECONDS
-        while True:  # two that open a new database at once: one is told "locked" without waiting
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-                break
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > until:
-                    raise
-                time.sleep(0.005)
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise NotSupported(
-                    f"{self.path} was written by a newer pyd: schema {version}, known here {VERSION}"
-                )
-            for statements in MIGRATIONS[version:]:
-                for statement in statements:
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={VERSION}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    def translate(self, error: sqlite3.Error) -> Exception:
-        text = str(error)
-        if "locked" in text or "busy" in text:
-            return Unavailable(f"{self.path} is locked by another process")
-        if "malformed" in text or "not a database" in text:
-            return CorruptData(f"{self.path} is damaged: {text}", "restore it from a backup")
-        if "full" in text:
-            return OSError(28, text)
-        return KernelError(f"{self.path}: {text}", op="sqlite", path=self.path)
+    def translate(self, error: sqlite3.Error) -> PydError:
+        return explain(error, self.path, "the registry", ", or choose another --root")
 
 
 def _attempt(transaction: Transaction, job: Callable[[Transaction], Any]) -> Any:

@@ -6,6 +6,8 @@ import errno
 import json
 from typing import Any
 
+from pyd.errors import KernelError
+
 
 class Problem(Exception):
     """`code` is one of the spec's; `headers` go with the answer."""
@@ -33,7 +35,7 @@ class Problem(Exception):
         return json.dumps({"errors": [error]}).encode()
 
 
-def of_os_error(error: OSError) -> Problem:
+def of_kernel_error(error: OSError | KernelError) -> Problem:
     """A disk that is full is the operator's business, but the client must know that trying again is no
     use.
     """
