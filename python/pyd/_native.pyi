@@ -29,6 +29,7 @@ __all__ = [
     "cgroup_pids",
     "cgroup_stats",
     "compare_layers",
+    "compress_tar",
     "disk_usage",
     "explore_layers",
     "hash_file",
