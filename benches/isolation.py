@@ -46,6 +46,8 @@ def run_inner(arguments: Sequence[str], disk: str | None) -> int:
     """Runs `python -m benches ARGUMENTS` inside and gives its exit status. State is on a tmpfs, or below
     `disk`.
     """
+    if disk:
+        os.makedirs(disk, exist_ok=True)
     _sweep(Path(disk or tempfile.gettempdir()))
     tag = f"pyd-bench-{os.getpid()}"
     work = tempfile.mkdtemp(prefix=f"{tag}-", dir=disk)

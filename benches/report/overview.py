@@ -79,7 +79,7 @@ def tables(found: Mapping[str, Result]) -> str:
     ]
     some = next(iter(found.values()))
     versions = ", ".join(_version(name, line) for name, line in some.machine["versions"].items())
-    parts.append(f"{machine(some.machine)} Peers: {versions}.")
+    parts.append(f"{machine(some.machine)}{_elsewhen(found, some)} Peers: {versions}.")
     measured = {engine for result in found.values() for case in result.cases.values() for engine in case}
     # an engine of another kind that one scenario cannot ask is no engine that is missing
     missing = {
@@ -94,6 +94,17 @@ def tables(found: Mapping[str, Result]) -> str:
     if failed:
         parts.append(f"{failed} measurements failed; [docs/benchmarks.md](docs/benchmarks.md) names them.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _elsewhen(found: Mapping[str, Result], some: Result) -> str:
+    """Which scenarios were measured with another pyd than the sentence before says."""
+    others: dict[str, list[str]] = {}
+    for name, result in found.items():
+        commit = result.machine["pyd"]["commit"]
+        if commit != some.machine["pyd"]["commit"]:
+            others.setdefault(commit or "?", []).append(name)
+    parts = [f"{', '.join(names)} by pyd {commit}" for commit, names in others.items()]
+    return f" Measured before: {'; '.join(parts)}." if parts else ""
 
 
 def _version(name: str, line: str) -> str:
