@@ -10,6 +10,9 @@ from tests.distribution import build, suite
 from tests.support.served import Served
 from tests.support.world import World
 
+# the first run builds the programs
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def outcome(world: World, tmp_path_factory: pytest.TempPathFactory) -> suite.Outcome:

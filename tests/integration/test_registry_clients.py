@@ -19,7 +19,8 @@ from tests.support.registry import skopeo
 from tests.support.served import Served, sha256
 from tests.support.world import World
 
-pytestmark = pytest.mark.usefixtures("world")
+# the first run builds crane and oras
+pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.images.builder import cache_root
 
 Go = Callable[..., str]
+SECONDS = 600  # a build from nothing takes two to three minutes
 
 
 class NotBuilt(Exception):
@@ -52,9 +53,18 @@ def programs(
         def go(*words: str) -> str:
             # static: some run inside of a container
             environ = os.environ | {"GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
-            done = subprocess.run(
-                [*prefix, "go", *words], cwd=module, env=environ, capture_output=True, text=True, check=False
-            )
+            try:
+                done = subprocess.run(
+                    [*prefix, "go", *words],
+                    cwd=module,
+                    env=environ,
+                    capture_output=True,
+                    text=True,
+                    timeout=SECONDS,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise NotBuilt(f"go {words[0]} has not ended in {SECONDS} seconds") from None
             if done.returncode:
                 raise NotBuilt(f"go {words[0]}: {done.stderr.strip()[-2000:]}")
             return done.stdout
