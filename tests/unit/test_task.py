@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyd.errors import Conflict, Unavailable
-from pyd.runtime import task
+from pyd.runtime import bundle, task
 
 
 @pytest.fixture
@@ -49,3 +49,19 @@ def test_a_monitor_that_is_gone(tmp_path: Path) -> None:
         task.Task(str(tmp_path)).call("state")
     with pytest.raises(Conflict, match="not running"):
         task.Task(str(tmp_path / "nosuch")).call("state")
+
+
+def test_half_a_bundle_is_removed(tmp_path: Path) -> None:
+    """Who made it may have been killed after any of its steps."""
+    halves = ("", "rootfs", "rootfs config.json", "config.json shim.lock")
+    for number, names in enumerate(halves):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        for name in names.split():
+            if name == "rootfs":
+                (directory / name).mkdir()
+            else:
+                (directory / name).touch()
+        bundle.remove(str(directory))
+        assert not directory.exists()
+        bundle.remove(str(directory))

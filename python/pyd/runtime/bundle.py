@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 from pyd.errors import from_os_error
 
@@ -47,10 +48,10 @@ def remove(directory: str) -> None:
         except FileNotFoundError:
             pass
     try:
-        os.rmdir(f"{directory}/rootfs")
-        os.rmdir(directory)
-    except FileNotFoundError:
-        pass
+        # each for itself: whoever made it may have been killed between the two
+        for path in (f"{directory}/rootfs", directory):
+            with suppress(FileNotFoundError):
+                os.rmdir(path)
     except OSError:
         import shutil
 
