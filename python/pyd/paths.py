@@ -7,6 +7,8 @@ data-root/                     default /var/lib/pyd, or $XDG_DATA_HOME/pyd for o
   snapshots/<hex>/fs           one directory per unpacked layer
   containers/<id>/             diff work hostname hosts resolv.conf exit.json <id>-json.log
   volumes/<name>/_data
+  build/mounts/<name>/         what `RUN --mount=type=cache` keeps
+  build/contexts/              what is remembered of the files of build contexts
   registry/                    what `pyd registry serve` keeps without a --root
   trash/                       renamed here, then deleted
 run-root/                      default /run/pyd, or $XDG_RUNTIME_DIR/pyd
@@ -54,6 +56,10 @@ class Paths:
         return f"{self.data_root}/volumes"
 
     @property
+    def build(self) -> str:
+        return f"{self.data_root}/build"
+
+    @property
     def trash(self) -> str:
         return f"{self.data_root}/trash"
 
@@ -91,7 +97,7 @@ class Paths:
             os.makedirs(self.data_root, mode=0o711, exist_ok=True)
             for path in (self.snapshots, self.containers, self.volumes):
                 os.makedirs(path, mode=0o710, exist_ok=True)
-            for path in (self.content, self.ingest):
+            for path in (self.content, self.ingest, self.build):
                 os.makedirs(path, mode=0o700, exist_ok=True)
             os.makedirs(self.bundles, mode=0o700, exist_ok=True)
             # last: its presence says that the others are there

@@ -3,6 +3,7 @@
     store = Store(paths)
     store.containers  store.images  store.snapshots  store.volumes  store.networks   rows, each with its verbs
     store.content                                                                    blobs by digest
+    store.build_cache                                                                results of build steps
     store.lock(id)          serialise changes to one container between processes
     store.trash.take(path)  remove a directory at once; store.trash.sweep() frees its space
     store.gc()              what no image and no container needs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyd.paths import Paths
+    from pyd.store.build_cache import BuildCache
     from pyd.store.containers import Containers
     from pyd.store.content import Content
     from pyd.store.images import Images
@@ -78,6 +80,12 @@ class Store:
         from pyd.store.networks import Networks
 
         return Networks(self.db)
+
+    @cached_property
+    def build_cache(self) -> BuildCache:
+        from pyd.store.build_cache import BuildCache
+
+        return BuildCache(self.db)
 
     def lock(self, container_id: str, *, remove: bool = False) -> AbstractContextManager[None]:
         """Hold the container for a change of its state. `remove` when the container itself goes."""

@@ -1,4 +1,5 @@
-"""Garbage collection by reference: images keep blobs and snapshots, containers keep snapshots.
+"""Garbage collection by reference: images keep blobs and snapshots, containers and the build cache keep
+snapshots.
 
 Fetching and unpacking put files in place before any row refers to them, so they hold `ingest.lock` shared;
 the collector takes it exclusively, and does nothing about files when somebody is fetching: their own end or
@@ -49,6 +50,7 @@ def collect_snapshots(store: Store) -> None:
         with store.db.write() as tx:
             tx.execute(f"DELETE FROM snapshots {_UNUSED}")
     known = {row["chain_id"][7:] for row in store.db.query("SELECT chain_id FROM snapshots")}
+    known |= {chain_id[7:] for chain_id in store.build_cache.chains()}
     for name in _names(store.paths.snapshots):
         if name not in known:
             store.trash.take(f"{store.paths.snapshots}/{name}")

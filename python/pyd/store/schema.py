@@ -123,4 +123,42 @@ _TAGGED = (
     "ALTER TABLE image_references ADD COLUMN tagged TEXT NOT NULL DEFAULT ''",
 )
 
-MIGRATIONS = (_FIRST, _PUSHED, _TAGGED)
+_BUILT = (
+    # Results of build steps, by the digest of their structure. `boot`: empty once their files are synced, else
+    # the id of the boot in which they came (build_cache.py)
+    """CREATE TABLE build_steps (
+        key TEXT PRIMARY KEY,
+        place TEXT NOT NULL,
+        structure TEXT NOT NULL,        -- JSON
+        chain_id TEXT NOT NULL,         -- of the layer that it made, or ''
+        value TEXT NOT NULL,            -- JSON
+        boot TEXT NOT NULL,
+        created REAL NOT NULL,
+        used REAL NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX build_steps_place ON build_steps(place)",
+    "CREATE INDEX build_steps_chain ON build_steps(chain_id)",
+    # Snapshots that the build cache keeps; images and containers keep theirs by rows of `snapshots`
+    """CREATE TABLE build_layers (
+        chain_id TEXT PRIMARY KEY,
+        diff_id TEXT NOT NULL,
+        parent TEXT,
+        plain_size INTEGER NOT NULL,    -- bytes of the tar
+        size INTEGER NOT NULL,          -- bytes of the files
+        boot TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX build_layers_diff ON build_layers(diff_id)",
+    """CREATE TABLE build_aliases (
+        key TEXT PRIMARY KEY,
+        target TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX build_aliases_target ON build_aliases(target)",
+    """CREATE TABLE build_mounts (
+        name TEXT PRIMARY KEY,          -- of the directory
+        id TEXT NOT NULL,
+        created REAL NOT NULL,
+        used REAL NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
+
+MIGRATIONS = (_FIRST, _PUSHED, _TAGGED, _BUILT)

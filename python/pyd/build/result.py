@@ -1,0 +1,68 @@
+"""What a build gives: the layers and the configuration of each platform, and what was made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyd.oci.digest import Digest, chain_ids
+from pyd.oci.platform import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One snapshot of the store: data-root/snapshots/<hex of chain_id>/fs."""
+
+    diff_id: Digest
+    chain_id: Digest
+    plain_size: int  # bytes of the tar; 0 where it is not known (layers that came with a base image)
+    size: int  # bytes in regular files
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A stage after some of its instructions. Values are never changed in place."""
+
+    platform: Platform
+    layers: tuple[Layer, ...] = ()  # bottom first
+    config: Mapping[str, Any] = field(default_factory=dict)  # the `config` object of the image
+    history: tuple[Mapping[str, Any], ...] = ()
+    args: Mapping[str, str] = field(default_factory=dict)  # ARGs in scope, with their values
+    base: Mapping[str, Any] = field(default_factory=dict)  # the base's whole config document
+
+    @property
+    def chain_id(self) -> str:
+        """"" for an empty root."""
+        return str(self.layers[-1].chain_id) if self.layers else ""
+
+    def with_layer(self, diff_id: Digest, plain_size: int, size: int) -> tuple[Layer, ...]:
+        chain = chain_ids([*(layer.diff_id for layer in self.layers), diff_id])[-1]
+        return (*self.layers, Layer(diff_id, chain, plain_size, size))
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The target stage of one platform."""
+
+    platform: Platform
+    layers: tuple[Layer, ...]
+    config: bytes  # the image config, canonical JSON: its digest is the image ID
+    base_manifest: Digest | None = None  # of the base image in the store, whose blobs may be here
+    materials: tuple[tuple[str, str], ...] = ()  # (what was used, digest): images, git, http — for provenance
+
+    @property
+    def id(self) -> Digest:
+        return Digest.of(self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """id: image ID, or that of the first of several platforms. digest: what the outputs have pushed or
+    written ("" when nothing has one). metadata: what --metadata-file holds.
+    """
+
+    id: str
+    digest: str = ""
+    builts: Sequence[Built] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)

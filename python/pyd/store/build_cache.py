@@ -1,0 +1,227 @@
+"""What builds keep: the results of their steps, the layers these have made, and the directories of cache mounts.
+
+A step is known by its key, the digest of its *structure*: everything that can change its result, as JSON. The
+structure is kept, so that a miss can be explained by what differs. A result is either a layer on top of the
+step's parent, or nothing (a RUN that wrote no file).
+
+Rows come as soon as a step has ended, its files are synced once, at the end of the build. Until then the row
+carries the id of this boot: after a power cut it is worth nothing, after a mere `kill -9` everything.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyd.errors import from_os_error
+from pyd.oci.digest import Digest
+from pyd.record import Record
+from pyd.store.db import Database
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class BuildLayer(Record):
+    """A snapshot that the cache keeps. `plain_size`: bytes of its tar; `size`: bytes in regular files."""
+
+    chain_id: Digest
+    diff_id: Digest
+    parent: Digest | None
+    plain_size: int
+    size: int
+
+
+class BuildStep(Record):
+    key: str
+    place: str  # where in which build: steps of one place are compared to explain a miss
+    structure: Mapping[str, Any]
+    layer: BuildLayer | None  # None: it changed no file
+    value: Mapping[str, Any]  # what else came of it: the commit of a git source, ...
+    created: float  # seconds since the epoch
+    used: float
+
+
+class CacheMount(Record):
+    """A directory that `RUN --mount=type=cache` keeps between builds: data-root/build/mounts/<name>."""
+
+    name: str
+    id: str  # as the Dockerfile calls it
+    created: float
+    used: float
+
+
+class BuildCache:
+    __slots__ = ("_db",)
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def find(self, key: str) -> BuildStep | None:
+        """The step of this key whose files are there. Notes that it was used."""
+        rows = self._db.query(
+            "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size FROM build_steps s "
+            "LEFT JOIN build_layers l USING (chain_id) "
+            "WHERE key = coalesce((SELECT target FROM build_aliases WHERE key = ?1), ?1) "
+            "AND s.boot IN ('', ?2) AND coalesce(l.boot, '') IN ('', ?2)",
+            (key, boot_id()),
+        )
+        if not rows or (rows[0]["chain_id"] and rows[0]["diff_id"] is None):
+            return None
+        return _step(rows[0])
+
+    def touch(self, keys: Iterable[str]) -> None:
+        """Note that these steps were used now."""
+        now = time.time()
+        with self._db.write(durable=False) as tx:
+            tx.executemany("UPDATE build_steps SET used = ? WHERE key = ?", [(now, key) for key in keys])
+
+    def add(self, step: BuildStep, aliases: Sequence[str] = ()) -> None:
+        """Its files are in place, not yet synced. `aliases`: other keys under which it is found."""
+        boot = boot_id()
+        with self._db.write(durable=False) as tx:
+            if step.layer is not None:
+                _add_layer(tx, step.layer, boot)
+            tx.execute(
+                "INSERT OR REPLACE INTO build_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    step.key,
+                    step.place,
+                    json.dumps(step.structure, separators=(",", ":"), sort_keys=True),
+                    str(step.layer.chain_id) if step.layer else "",
+                    json.dumps(step.value, separators=(",", ":"), sort_keys=True),
+                    boot,
+                    step.created,
+                    step.used,
+                ),
+            )
+            tx.executemany(
+                "INSERT OR REPLACE INTO build_aliases VALUES (?, ?)",
+                [(alias, step.key) for alias in aliases if alias != step.key],
+            )
+
+    def alias(self, key: str, target: str) -> None:
+        with self._db.write(durable=False) as tx:
+            tx.execute("INSERT OR REPLACE INTO build_aliases VALUES (?, ?)", (key, target))
+
+    def synced(self) -> None:
+        """Everything that was added in this boot is on disk now: the caller has called syncfs."""
+        boot = boot_id()
+        pending = self._db.query(
+            "SELECT 1 FROM build_steps WHERE boot = ?1 UNION SELECT 1 FROM build_layers WHERE boot = ?1 LIMIT 1",
+            (boot,),
+        )
+        if pending:
+            with self._db.write() as tx:
+                tx.execute("UPDATE build_layers SET boot = '' WHERE boot = ?", (boot,))
+                tx.execute("UPDATE build_steps SET boot = '' WHERE boot = ?", (boot,))
+
+    def at(self, place: str) -> list[BuildStep]:
+        """Steps of this place, the one used last first."""
+        return [
+            _step(row)
+            for row in self._db.query(
+                "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size FROM build_steps s "
+                "LEFT JOIN build_layers l USING (chain_id) WHERE place = ? ORDER BY used DESC LIMIT 20",
+                (place,),
+            )
+        ]
+
+    def list(self) -> list[BuildStep]:
+        """All steps, the one used last first."""
+        return [
+            _step(row)
+            for row in self._db.query(
+                "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size FROM build_steps s "
+                "LEFT JOIN build_layers l USING (chain_id) ORDER BY used DESC"
+            )
+        ]
+
+    def layer(self, chain_id: str) -> BuildLayer | None:
+        rows = self._db.query(
+            "SELECT * FROM build_layers WHERE chain_id = ? AND boot IN ('', ?)", (chain_id, boot_id())
+        )
+        return _layer(rows[0]) if rows else None
+
+    def layer_of(self, diff_id: str) -> BuildLayer | None:
+        """Any snapshot with these contents."""
+        rows = self._db.query(
+            "SELECT * FROM build_layers WHERE diff_id = ? AND boot IN ('', ?) LIMIT 1", (diff_id, boot_id())
+        )
+        return _layer(rows[0]) if rows else None
+
+    def chains(self) -> set[str]:
+        """chainIDs of all layers that the cache keeps."""
+        rows = self._db.query("SELECT chain_id FROM build_layers WHERE boot IN ('', ?)", (boot_id(),))
+        return {row["chain_id"] for row in rows}
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Forget these steps, and the layers that no other step has made."""
+        with self._db.write() as tx:
+            for key in keys:
+                tx.execute("DELETE FROM build_steps WHERE key = ?", (key,))
+                tx.execute("DELETE FROM build_aliases WHERE key = ?1 OR target = ?1", (key,))
+            tx.execute(
+                "DELETE FROM build_layers WHERE chain_id NOT IN (SELECT chain_id FROM build_steps)"
+            )
+
+    def mounts(self) -> list[CacheMount]:
+        """The one used last first."""
+        rows = self._db.query("SELECT * FROM build_mounts ORDER BY used DESC")
+        return [CacheMount(row["name"], row["id"], row["created"], row["used"]) for row in rows]
+
+    def use_mount(self, name: str, mount_id: str) -> None:
+        now = time.time()
+        with self._db.write(durable=False) as tx:
+            tx.execute(
+                "INSERT INTO build_mounts VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET used = excluded.used",
+                (name, mount_id, now, now),
+            )
+
+    def remove_mount(self, name: str) -> None:
+        with self._db.write() as tx:
+            tx.execute("DELETE FROM build_mounts WHERE name = ?", (name,))
+
+
+@functools.cache
+def boot_id() -> str:
+    path = "/proc/sys/kernel/random/boot_id"
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise from_os_error(error, f"reading {path}") from error
+
+
+def _add_layer(tx: sqlite3.Connection, layer: BuildLayer, boot: str) -> None:
+    # a layer that is on disk already stays so
+    tx.execute(
+        "INSERT OR IGNORE INTO build_layers VALUES (?, ?, ?, ?, ?, ?)",
+        (layer.chain_id, layer.diff_id, layer.parent, layer.plain_size, layer.size, boot),
+    )
+
+
+def _layer(row: Any) -> BuildLayer:
+    return BuildLayer(
+        Digest(row["chain_id"]),
+        Digest(row["diff_id"]),
+        Digest(row["parent"]) if row["parent"] else None,
+        row["plain_size"],
+        row["size"],
+    )
+
+
+def _step(row: Any) -> BuildStep:
+    return BuildStep(
+        key=row["key"],
+        place=row["place"],
+        structure=json.loads(row["structure"]),
+        layer=_layer(row) if row["diff_id"] is not None else None,
+        value=json.loads(row["value"]),
+        created=row["created"],
+        used=row["used"],
+    )
