@@ -1,0 +1,40 @@
+"""Go's durations, as HEALTHCHECK has them: "1m30s", "1.5h", "500ms"."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_PART = re.compile(r"([0-9]{0,20})(?:\.([0-9]{0,20}))?(ns|us|µs|μs|ms|s|m|h)?")
+_MOST = (1 << 63) - 1
+
+
+def nanoseconds(text: str) -> int:
+    """Raises ValueError with Go's words."""
+    sign = -1 if text.startswith("-") else 1
+    rest = text[1:] if text[:1] in ("-", "+") else text
+    if rest == "0":
+        return 0
+    total, at = 0, 0
+    while at < len(rest) or not rest:
+        match = _PART.match(rest, at)
+        if match is None or not (match[1] or match[2]):
+            raise ValueError(f'time: invalid duration "{text[:60]}"')
+        if not match[3]:
+            raise ValueError(f'time: missing unit in duration "{text[:60]}"')
+        unit = _UNITS[match[3]]
+        fraction = match[2] or ""
+        total += int(match[1] or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
+        if total > _MOST:
+            raise ValueError(f'time: invalid duration "{text[:60]}"')
+        at = match.end()
+    return sign * total
