@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benches.engines.base import Engine, Place
-from benches.engines.commands import Docker, Podman, Pyd
+from benches.engines.buildah import Buildah
+from benches.engines.commands import Docker, DockerBuildKit, Podman, Pyd
 from benches.engines.containerd import Ctr
 from benches.engines.floor import Floor, FloorOverlay, FloorParked, FloorPull, FloorV2
 from benches.engines.library import Library, LibraryProcess
@@ -24,7 +25,7 @@ from benches.programs import Unavailable
 _ORDER: tuple[type[Engine], ...] = (
     *(Floor, Bwrap, Nsenter, PydRuntime, PydRuntimeFilter, Crun, Youki, Runc),
     *(FloorV2, PydRuntimeV2, RuncV2),
-    *(FloorOverlay, FloorPull, Pyd, Podman, Docker, Skopeo, Ctr),
+    *(FloorOverlay, FloorPull, Pyd, Podman, Buildah, Docker, DockerBuildKit, Skopeo, Ctr),
     *(FloorParked, Library, LibraryProcess),
 )
 ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in _ORDER}

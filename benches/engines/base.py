@@ -135,6 +135,14 @@ class Engine:
         """An archive of an image."""
         raise NotImplementedError
 
+    def build(self, context: Path, reference: str, *, cache: bool = True) -> Timing:
+        """An image of a directory with a Dockerfile. Without `cache`, every step is executed."""
+        raise NotImplementedError
+
+    def forget_build(self, reference: str) -> None:
+        """Removes an image that was built, and all that was kept for the next build."""
+        raise NotImplementedError
+
     def remove_image(self, reference: str) -> None:
         raise NotImplementedError
 

@@ -69,6 +69,15 @@ class CommandLine(Engine):
     def save(self, reference: str, archive: Path) -> Timing:
         return self.main.run([*self.base, "save", "-o", str(archive), reference])
 
+    def build(self, context: Path, reference: str, *, cache: bool = True) -> Timing:
+        options = ["-q", "-t", reference, "--network", "none"]
+        if not cache:
+            options.append("--no-cache")
+        return self.main.run([*self.base, "build", *options, str(context)])
+
+    def forget_build(self, reference: str) -> None:
+        self.remove_image(reference)
+
     def remove_image(self, reference: str) -> None:
         self.main.run([*self.base, "rmi", "-f", reference])
 
@@ -91,6 +100,7 @@ class CommandLine(Engine):
 class Pyd(CommandLine):
     name = "pyd"
     what = "`pyd run --rm --network none`"
+    can = CommandLine.can | {"build"}
 
     def prepare(self) -> None:
         pyd_runtime()
@@ -102,6 +112,10 @@ class Pyd(CommandLine):
             PYD_CGROUP_PARENT=f"/{self.place.tag}",
         )
         self.import_busybox()
+
+    def forget_build(self, reference: str) -> None:
+        self.main.run([*self.base, "builder", "prune", "-a", "-f"])
+        self.remove_image(reference)
 
     def remove_image(self, reference: str) -> None:
         """It deletes in the background, which is not to fall into the time of the next engine."""
@@ -144,9 +158,12 @@ class Docker(CommandLine):
     name = "docker"
     what = "`docker run --rm --network none`, on a dockerd of its own"
     programs = ("dockerd", "docker", "containerd", "runc")
+    can = CommandLine.can | {"build"}
+    buildkit = False
 
     def prepare(self) -> None:
         daemon, client = find("dockerd"), find("docker")
+        self.environment["DOCKER_BUILDKIT"] = str(int(self.buildkit))
         socket = f"unix://{self.work}/docker.sock"
         self.environment["DOCKER_HOST"] = socket
         self.base = (client,)
@@ -173,3 +190,14 @@ class Docker(CommandLine):
 
     def stop(self) -> None:
         end(getattr(self, "_daemon", None))
+
+
+class DockerBuildKit(Docker):
+    name = "docker-buildkit"
+    what = "`DOCKER_BUILDKIT=1 docker build`, on the BuildKit in a dockerd of its own"
+    can = frozenset({"build"})
+    buildkit = True
+
+    def forget_build(self, reference: str) -> None:
+        self.remove_image(reference)
+        self.main.run([*self.base, "builder", "prune", "-a", "-f"])

@@ -50,6 +50,19 @@ GOALS = (
     Goal("`push`, 5 layers", "push", "5 layers", "seconds", "pyd", "docker", 0.125),
     Goal("whole `diff`, 20,000 files", "changes", "diff, 20000", "seconds", "pyd", "", 0.1),
     Goal("whole `commit`, 20,000 files", "changes", "commit, 20000", "seconds", "pyd", "", 0.5),
+    Goal("`build`, 12 steps, new", "build", "12 steps, new", "seconds", "pyd", "docker", 0.25),
+    Goal("`build`, 12 steps, unchanged", "build", "12 steps, unchanged", "seconds", "pyd", "docker", 1),
+    Goal("`build`, 20,000 files, new", "build", "COPY of 20000 files, new", "seconds", "pyd", "buildah", 0.2),
+    Goal(
+        "`build`, 20,000 files, unchanged",
+        "build",
+        "COPY of 20000 files, unchanged",
+        "seconds",
+        "pyd",
+        "",
+        0.3,
+    ),
+    Goal("`build`, 3 stages of 1 s", "build", "3 stages", "seconds", "pyd", "", 1.3),
 )
 
 

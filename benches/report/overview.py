@@ -46,9 +46,14 @@ ROWS = (
     Row("`save`, {case}", "save", "1 layer", "seconds"),
     Row("{case} written", "changes", "diff", "seconds"),
     Row("{case} written", "changes", "commit", "seconds"),
+    Row("`build`, {case}", "build", "12 steps, new", "seconds"),
+    Row("`build`, {case}", "build", "12 steps, unchanged", "seconds"),
+    Row("`build`, {case}", "build", "COPY of 20000 files, new", "seconds"),
+    Row("`build`, {case}", "build", "COPY of 20000 files, unchanged", "seconds"),
+    Row("`build`, {case}", "build", "3 stages", "seconds"),
 )
 RUNTIMES = ("floor", "pyd-runtime", "crun", "youki", "runc")
-COMMANDS = ("floor", "engine", "pyd", "podman", "docker", "ctr", "skopeo")
+COMMANDS = ("floor", "engine", "pyd", "podman", "docker", "docker-buildkit", "buildah", "ctr", "skopeo")
 FLOORS = {
     RUNTIMES: {"exec": "nsenter"},
     COMMANDS: {"start": "floor-overlay", "parallel": "floor-overlay", "pull": "floor-pull"},
@@ -62,6 +67,7 @@ CLAIMS = (
     ("four at once (more is better)", "parallel", "per second", "pyd-runtime", ("floor", "crun", "runc")),
     ("`pyd run --rm`", "start", "hot", "pyd", ("podman", "docker", "ctr")),
     ("`pyd exec`", "exec", "hot", "pyd", ("podman", "docker", "ctr")),
+    ("`pyd build`", "build", "12 steps, new", "pyd", ("docker", "docker-buildkit", "buildah")),
 )
 
 

@@ -7,6 +7,7 @@ from types import ModuleType
 
 from benches.bench import Bench, Cases
 from benches.scenarios import (
+    build,
     changes,
     density,
     exec,
@@ -23,7 +24,7 @@ from benches.scenarios import (
 
 _MODULES: tuple[ModuleType, ...] = (
     *(start, split, exec, parallel, density, memory),
-    *(unpack, pull, push, save, changes, imports),
+    *(unpack, pull, push, save, changes, build, imports),
 )
 SCENARIOS: dict[str, Callable[[Bench], Cases]] = {
     module.__name__.rpartition(".")[2]: module.measure for module in _MODULES

@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.images import debian
 from tests.images.layers import Layer, LayerWriter, write_layout
 from tests.images.recipes import MARKERS, RECIPES, Recipe
+from tests.images.toolchains import TOOLCHAINS
 
 FORMAT = 1  # of what this module writes; raise it when the layouts change and the recipes do not
 
@@ -34,7 +35,7 @@ def layouts(names: Sequence[str], prefix: Sequence[str] = ()) -> dict[str, Path]
     `debian.bootstrap`.
     """
     with _locked(), ThreadPoolExecutor(2) as pool:
-        recipes = [RECIPES[name] for name in names]
+        recipes = [(RECIPES | TOOLCHAINS)[name] for name in names]
         wanting_base = [r for r in recipes if r.packages and not _place(r).exists()]
         base = _base(list(prefix)) if wanting_base else None
         return dict(
