@@ -36,6 +36,9 @@ class Watcher:
         not known.
         """
 
+    def interrupts(self, step: Step, text: str) -> None:
+        """The terminal is somebody else's from now on, until `ends` of the step: a shell for the user."""
+
     def warns(self, text: str, line: int = 0) -> None:
         """Something that the user should know and that stops nothing."""
 

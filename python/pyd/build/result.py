@@ -28,12 +28,18 @@ class State:
     layers: tuple[Layer, ...] = ()  # bottom first
     config: Mapping[str, Any] = field(default_factory=dict)  # the `config` object of the image
     history: tuple[Mapping[str, Any], ...] = ()
-    args: Mapping[str, str] = field(default_factory=dict)  # ARGs in scope, with their values
+    env: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what RUN and variables see: ENV and ARG, the last wins
+    args: Mapping[str, str | None] = field(default_factory=dict)  # ARGs that were declared, with their values
     base: Mapping[str, Any] = field(default_factory=dict)  # the base's whole config document
+    author: str = ""
+    cmd_given: bool = False  # CMD was in this stage: an ENTRYPOINT after it does not reset it
+    manifest: Digest | None = None  # of the base image, where that is in the store
 
     @property
     def chain_id(self) -> str:
-        """"" for an empty root."""
+        """ "" for an empty root."""
         return str(self.layers[-1].chain_id) if self.layers else ""
 
     def with_layer(self, diff_id: Digest, plain_size: int, size: int) -> tuple[Layer, ...]:

@@ -51,7 +51,7 @@ def create(engine: Engine, options: ContainerOptions) -> Created:
         host=host,
         auto_remove=options.remove,
     )
-    record = _insert(engine, record)
+    record = insert(engine, record)
     try:
         _make_directory(engine, record)
         if points:
@@ -62,7 +62,7 @@ def create(engine: Engine, options: ContainerOptions) -> Created:
     return Created(record.id, record.name, tuple(warnings))
 
 
-def _insert(engine: Engine, record: ContainerRecord) -> ContainerRecord:
+def insert(engine: Engine, record: ContainerRecord) -> ContainerRecord:
     if record.name:
         engine.store.containers.insert(record)
         return record

@@ -17,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyd.build.events import Watcher as BuildWatcher
+    from pyd.build.request import BuildRequest
+    from pyd.build.result import BuildResult
     from pyd.engine.containers import Containers
     from pyd.engine.image_pull import Watcher
     from pyd.engine.images import Images
@@ -99,6 +102,16 @@ class Engine:
             image=image, command=tuple(command), remove=remove, interactive=stdin is not None, **options
         )
         return run(self, wanted, stdin)
+
+    def build(self, request: BuildRequest | None = None, watcher: BuildWatcher | None = None) -> BuildResult:
+        """Build an image: of the directory "." and its Dockerfile unless `request` says otherwise.
+
+        Raises BuildFailed for a step that failed, DockerfileError for a wrong Dockerfile.
+        """
+        from pyd.build.request import BuildRequest
+        from pyd.engine.build import build
+
+        return build(self, request or BuildRequest(), watcher)
 
     def close(self) -> None:
         """Close the database of this thread and collect shims that have ended."""

@@ -42,7 +42,7 @@ def start(
         try:
             return _start(engine, record, attach, console)
         except BaseException as error:
-            _undo(engine, record, error)
+            undo(engine, record, error)
             raise
 
 
@@ -146,7 +146,7 @@ def _joins(engine: Engine, record: ContainerRecord) -> dict[str, str]:
     return {"pid": f"/proc/{peer.pid}/ns/pid"}
 
 
-def _undo(engine: Engine, record: ContainerRecord, error: BaseException) -> None:
+def undo(engine: Engine, record: ContainerRecord, error: BaseException) -> None:
     """Nothing of a failed start remains but its error in the row."""
     directory = engine.config.paths.bundle(record.id)
     if task.is_alive(directory):

@@ -26,13 +26,18 @@ if TYPE_CHECKING:
 
 
 class BuildLayer(Record):
-    """A snapshot that the cache keeps. `plain_size`: bytes of its tar; `size`: bytes in regular files."""
+    """A snapshot that the cache keeps. `plain_size`: bytes of its tar; `size`: bytes in regular files.
+
+    late: its files still have times after this epoch (seconds), to which `settle_times` is to set them; None:
+    they are as its tar has them.
+    """
 
     chain_id: Digest
     diff_id: Digest
     parent: Digest | None
     plain_size: int
     size: int
+    late: int | None = None
 
 
 class BuildStep(Record):
@@ -63,7 +68,7 @@ class BuildCache:
     def find(self, key: str) -> BuildStep | None:
         """The step of this key whose files are there. Notes that it was used."""
         rows = self._db.query(
-            "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size FROM build_steps s "
+            "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size, l.late FROM build_steps s "
             "LEFT JOIN build_layers l USING (chain_id) "
             "WHERE key = coalesce((SELECT target FROM build_aliases WHERE key = ?1), ?1) "
             "AND s.boot IN ('', ?2) AND coalesce(l.boot, '') IN ('', ?2)",
@@ -103,6 +108,21 @@ class BuildCache:
                 [(alias, step.key) for alias in aliases if alias != step.key],
             )
 
+    def add_layer(self, layer: BuildLayer) -> None:
+        """Its directory is in place, not yet synced."""
+        with self._db.write(durable=False) as tx:
+            _add_layer(tx, layer, boot_id())
+
+    def late_layers(self) -> list[BuildLayer]:
+        """Those whose files still have the times of the build context."""
+        rows = self._db.query("SELECT * FROM build_layers WHERE late IS NOT NULL")
+        return [_layer(row) for row in rows]
+
+    def settled(self, chain_id: str) -> None:
+        """The files of this layer have the times of its tar now."""
+        with self._db.write(durable=False) as tx:
+            tx.execute("UPDATE build_layers SET late = NULL WHERE chain_id = ?", (chain_id,))
+
     def alias(self, key: str, target: str) -> None:
         with self._db.write(durable=False) as tx:
             tx.execute("INSERT OR REPLACE INTO build_aliases VALUES (?, ?)", (key, target))
@@ -124,19 +144,9 @@ class BuildCache:
         return [
             _step(row)
             for row in self._db.query(
-                "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size FROM build_steps s "
-                "LEFT JOIN build_layers l USING (chain_id) WHERE place = ? ORDER BY used DESC LIMIT 20",
+                "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size, l.late FROM build_steps s "
+                "LEFT JOIN build_layers l USING (chain_id) WHERE place = ? ORDER BY used DESC LIMIT 100",
                 (place,),
-            )
-        ]
-
-    def list(self) -> list[BuildStep]:
-        """All steps, the one used last first."""
-        return [
-            _step(row)
-            for row in self._db.query(
-                "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size FROM build_steps s "
-                "LEFT JOIN build_layers l USING (chain_id) ORDER BY used DESC"
             )
         ]
 
@@ -164,9 +174,7 @@ class BuildCache:
             for key in keys:
                 tx.execute("DELETE FROM build_steps WHERE key = ?", (key,))
                 tx.execute("DELETE FROM build_aliases WHERE key = ?1 OR target = ?1", (key,))
-            tx.execute(
-                "DELETE FROM build_layers WHERE chain_id NOT IN (SELECT chain_id FROM build_steps)"
-            )
+            tx.execute("DELETE FROM build_layers WHERE chain_id NOT IN (SELECT chain_id FROM build_steps)")
 
     def mounts(self) -> list[CacheMount]:
         """The one used last first."""
@@ -186,6 +194,16 @@ class BuildCache:
         with self._db.write() as tx:
             tx.execute("DELETE FROM build_mounts WHERE name = ?", (name,))
 
+    def list(self) -> list[BuildStep]:
+        """All steps, the one used last first."""
+        return [
+            _step(row)
+            for row in self._db.query(
+                "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size, l.late FROM build_steps s "
+                "LEFT JOIN build_layers l USING (chain_id) ORDER BY used DESC"
+            )
+        ]
+
 
 @functools.cache
 def boot_id() -> str:
@@ -200,8 +218,8 @@ def boot_id() -> str:
 def _add_layer(tx: sqlite3.Connection, layer: BuildLayer, boot: str) -> None:
     # a layer that is on disk already stays so
     tx.execute(
-        "INSERT OR IGNORE INTO build_layers VALUES (?, ?, ?, ?, ?, ?)",
-        (layer.chain_id, layer.diff_id, layer.parent, layer.plain_size, layer.size, boot),
+        "INSERT OR IGNORE INTO build_layers VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (layer.chain_id, layer.diff_id, layer.parent, layer.plain_size, layer.size, layer.late, boot),
     )
 
 
@@ -212,6 +230,7 @@ def _layer(row: Any) -> BuildLayer:
         Digest(row["parent"]) if row["parent"] else None,
         row["plain_size"],
         row["size"],
+        row["late"],
     )
 
 

@@ -145,6 +145,7 @@ _BUILT = (
         parent TEXT,
         plain_size INTEGER NOT NULL,    -- bytes of the tar
         size INTEGER NOT NULL,          -- bytes of the files
+        late INTEGER,                   -- epoch to which times of its files are still to be set
         boot TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX build_layers_diff ON build_layers(diff_id)",

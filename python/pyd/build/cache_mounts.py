@@ -1,0 +1,100 @@
+"""Directories that `RUN --mount=type=cache` keeps between builds: data-root/build/mounts/<name>/data.
+
+The name is a digest of the id and of what the directory started from. A lock file for each says who uses it: steps
+share it, have it alone (`locked`), or get another one (`private`); whoever removes it takes the lock alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pyd import _native
+from pyd.errors import from_os_error
+from pyd.store.locks import acquire, try_acquire
+
+if TYPE_CHECKING:
+    from pyd.build.files import Tree
+    from pyd.store import Store
+
+_PRIVATE = 64  # directories of one id that may be in use at once
+
+
+def name_of(mount_id: str, base: str = "") -> str:
+    """`base`: digest of what it starts from."""
+    return hashlib.sha256(f"{mount_id}\0{base}".encode()).hexdigest()[:32]
+
+
+def path_of(store: Store, name: str) -> str:
+    return f"{store.paths.build}/mounts/{name}"
+
+
+def lock_of(store: Store, name: str) -> str:
+    return f"{store.paths.run_root}/locks/cache-mount-{name}"
+
+
+def opened(
+    store: Store,
+    mount_id: str,
+    *,
+    sharing: str,
+    mode: int,
+    uid: int,
+    gid: int,
+    base: Tree | None,
+    source: str,
+    stack: ExitStack,
+) -> str:
+    """The directory, or the part `source` of it; it is the step's until `stack` ends."""
+    digest = base.select([source or "/"]).digest if base is not None else ""
+    name = name_of(mount_id, digest)
+    if sharing == "private":
+        name = _take_private(store, name, stack)
+    else:
+        fd = acquire(lock_of(store, name), shared=sharing == "shared")
+        stack.callback(os.close, fd)
+    data = f"{path_of(store, name)}/data"
+    if not os.path.isdir(data):
+        _make(store, name, data, mode, uid, gid, base, source)
+    store.build_cache.use_mount(name, mount_id)
+    return data
+
+
+def _take_private(store: Store, name: str, stack: ExitStack) -> str:
+    for number in range(_PRIVATE):
+        one = f"{name}-{number}" if number else name
+        fd = try_acquire(lock_of(store, one))
+        if fd is not None:
+            stack.callback(os.close, fd)
+            return one
+    fd = acquire(lock_of(store, name))
+    stack.callback(os.close, fd)
+    return name
+
+
+def _make(
+    store: Store, name: str, data: str, mode: int, uid: int, gid: int, base: Tree | None, source: str
+) -> None:
+    """Filled under another name first: whoever is killed here leaves nothing that counts."""
+    directory = path_of(store, name)
+    fd = acquire(f"{lock_of(store, name)}.make")
+    try:
+        if os.path.isdir(data):
+            return
+        os.makedirs(directory, 0o700, exist_ok=True)
+        new = f"{directory}/new"
+        _native.remove_tree(new)
+        os.mkdir(new, 0o755)
+        if base is not None:
+            base.copy(base.select([source or "/"]), f"{directory}/work", new)
+        os.chown(new, uid, gid)
+        os.chmod(new, mode)
+        os.rename(new, data)
+    except OSError as error:
+        raise from_os_error(error, f"making {data}") from error
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        os.close(fd)

@@ -1,0 +1,140 @@
+"""A step is done once: looked up by its key, else executed, and its result kept.
+
+Steps of one key are done one after the other, also those of other builds: whoever comes second finds the result of
+the first.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyd.build import explain, layers
+from pyd.build.events import Step, Watcher
+from pyd.build.keys import Structure, key_of
+from pyd.build.result import State
+from pyd.oci.digest import chain_ids
+from pyd.record import replace
+from pyd.store.build_cache import BuildLayer, BuildStep
+from pyd.store.locks import exclusive
+
+if TYPE_CHECKING:
+    from pyd.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step gives: a layer, or None where it changed no file; and what else came of it."""
+
+    layer: BuildLayer | None
+    value: Mapping[str, Any]
+
+
+class Remote(Protocol):
+    """A cache that came from elsewhere (`--cache-from`)."""
+
+    def find(self, key: str) -> BuildStep | None:
+        """The step, whose layer is not here yet."""
+
+    def bring(self, step: BuildStep, below: State) -> BuildLayer | None:
+        """Its layer on top of `below`, unpacked and known to the store."""
+
+
+class Steps:
+    """The steps of one build, from all its stages and platforms."""
+
+    def __init__(self, store: Store, watcher: Watcher, remotes: Sequence[Remote] = ()) -> None:
+        self._store = store
+        self._watcher = watcher
+        self.remotes = list(remotes)
+        self._lock = threading.Lock()
+        self.used: dict[str, BuildStep] = {}  # by key, in the order of their ends
+        self.aliases: dict[str, str] = {}
+        self.has_new = False  # whether something was done that is not synced yet
+
+    def do(
+        self,
+        step: Step,
+        place: str,
+        below: State,
+        structure: Callable[[], Structure],
+        execute: Callable[[], Outcome],
+        *,
+        fast: Structure | None = None,
+        fresh: bool = False,
+        below_reason: str = "",
+    ) -> tuple[Outcome, str]:
+        """(its result, why it had to be done: "" when it was there).
+
+        structure: what its key is made of; called only if `fast`, a structure that costs nothing to make, does
+        not find it. fresh: do not look for it. below_reason: what to say when only the parent differs.
+        """
+        short = key_of(fast) if fast is not None else ""
+        if short and not fresh:
+            found = self._store.build_cache.find(short)
+            if found is not None and (outcome := self._outcome(found, below)) is not None:
+                self._note(found, short)
+                self._watcher.cached(step)
+                return outcome, ""
+        whole = structure()
+        key = key_of(whole)
+        with exclusive(f"{self._store.paths.run_root}/locks/step-{key[7:]}", remove=True):
+            if not fresh:
+                found = self._store.build_cache.find(key) or self._from_elsewhere(key, below)
+                if found is not None and (outcome := self._outcome(found, below)) is not None:
+                    if short:
+                        self._store.build_cache.alias(short, key)
+                    self._note(found, short)
+                    self._watcher.cached(step)
+                    return outcome, ""
+                before = [one for one in self._store.build_cache.at(place) if one.key not in self.used]
+                reason = explain.why(self._store.paths, whole, before, below_reason, key)
+            else:
+                reason = "the cache was not to be used"
+            self._watcher.explains(step, reason)
+            outcome = execute()
+            now = time.time()
+            done = BuildStep(key, place, dict(whole), outcome.layer, outcome.value, now, now)
+            self._store.build_cache.add(done, [short] if short else [])
+            self.has_new = True
+        self._note(done, short)
+        return outcome, reason
+
+    def _note(self, step: BuildStep, alias: str) -> None:
+        with self._lock:
+            self.used[step.key] = step
+            if alias:
+                self.aliases[alias] = step.key
+
+    def _outcome(self, found: BuildStep, below: State) -> Outcome | None:
+        """Its result on top of `below`. A step that does not depend on what is below it (COPY --link) may have
+        been done on top of something else.
+        """
+        if found.layer is None:
+            return Outcome(None, found.value)
+        if not layers.is_there(self._store, found.layer.chain_id):
+            return None
+        wanted = chain_ids([*(layer.diff_id for layer in below.layers), found.layer.diff_id])[-1]
+        if wanted == found.layer.chain_id:
+            return Outcome(found.layer, found.value)
+        parent = below.layers[-1].chain_id if below.layers else None
+        layer = replace(found.layer, chain_id=wanted, parent=parent)
+        if not layers.is_there(self._store, wanted):
+            layers.duplicate(self._store, found.layer, layer)
+        return Outcome(layer, found.value)
+
+    def _from_elsewhere(self, key: str, below: State) -> BuildStep | None:
+        for remote in self.remotes:
+            step = remote.find(key)
+            if step is None:
+                continue
+            layer = remote.bring(step, below) if step.layer is not None else None
+            now = time.time()
+            step = replace(step, layer=layer, created=now, used=now)
+            self._store.build_cache.add(step)
+            self.has_new = True
+            return step
+        return None
