@@ -38,3 +38,22 @@ def nanoseconds(text: str) -> int:
             raise ValueError(f'time: invalid duration "{text[:60]}"')
         at = match.end()
     return sign * total
+
+
+def written(nanoseconds: int) -> str:
+    """As Go writes a duration: "1m30s", "0s", "1.5ms"."""
+    if nanoseconds < 0:
+        return f"-{written(-nanoseconds)}"
+    for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
+        if 0 < nanoseconds < size * 1000:
+            return f"{_decimal(nanoseconds, size)}{unit}"
+    minutes, rest = divmod(nanoseconds, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    before = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{before}{_decimal(rest, 10**9)}s"
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    digits = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -74,6 +74,8 @@ def _expand(instruction: Instruction, expander: _Expander) -> Instruction:
     match instruction:
         case Env() | Label():
             pairs = tuple((expander(name), expander(value)) for name, value in instruction.pairs)
+            if any(not name or (isinstance(instruction, Env) and "=" in name) for name, _ in pairs):
+                raise instruction.node.error(f"{instruction.keyword} names can not be blank or have a =")
             return replace(instruction, pairs=pairs)
         case Transfer():
             return replace(

@@ -66,5 +66,10 @@ def heredocs_of(line: str) -> list[Heredoc]:
     return found
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a file in a directory can have the name of a here-document."""
+    return "/" not in name and name not in (".", "..") and len(name.encode("utf-8", "replace")) <= 255
+
+
 def _quotes(word: str) -> int:
     return word.count("'") + word.count('"')

@@ -9,7 +9,7 @@ from pyd.build.durations import nanoseconds
 from pyd.build.expansion import expand
 from pyd.build.flags import Flags
 from pyd.build.forms import FORMS
-from pyd.build.heredocs import is_heredoc
+from pyd.build.heredocs import is_file_name, is_heredoc
 from pyd.build.kinds import (
     Add,
     Arg,
@@ -89,6 +89,8 @@ def instruction(node: Node) -> Instruction:
     if read is None:
         suggestion = did_you_mean(node.written, FORMS, any_case=True)
         raise node.error(f"unknown instruction: {node.written}{suggestion}")
+    if any("\0" in word for word in (*node.words, *node.flags)):
+        raise node.error(f"{node.keyword} has a null byte, which neither a path nor an argument can have")
     return read(node)
 
 
@@ -245,6 +247,10 @@ def _sources(node: Node) -> tuple[tuple[str, ...], str, tuple[Content, ...]]:
             continue
         if heredoc.name not in read:
             raise node.error(f"the here-document {heredoc.name} has no contents", word)
+        if not is_file_name(heredoc.name):
+            raise node.error(
+                f"a here-document that becomes a file cannot have the name {heredoc.name!r}", word
+            )
         contents.append(Content(heredoc.name, read[heredoc.name].text, heredoc.expands))
     return tuple(paths), dest, tuple(contents)
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from pyd.engine.environment import environment
 from pyd.engine.options import ContainerOptions
-from pyd.engine.signals import signal_number
 from pyd.errors import InvalidArgument, NotSupported
 from pyd.runtime import capabilities, defaults, devices, resources, spec
+from pyd.runtime.signals import signal_number
 from pyd.sizes import parse_size
 
 TYPE_CHECKING = False

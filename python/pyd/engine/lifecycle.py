@@ -6,9 +6,9 @@ import signal as _signal
 import time
 
 from pyd.engine import names
-from pyd.engine.signals import signal_number
 from pyd.errors import Conflict, ContainerNotFound, InvalidArgument, Unavailable
 from pyd.runtime import defaults, resources
+from pyd.runtime.signals import signal_number
 from pyd.store import ContainerRecord
 
 TYPE_CHECKING = False
