@@ -202,7 +202,7 @@ class _Sending:
             raise Cancelled("cancelled")
         self._watcher.compresses(layer, progress)
         try:
-            blob = compressed(self._store, layer.blob, self._level, progress)
+            blob = compressed(self._store, layer.blob, self._level, progress, chain_id=layer.chain_id)
             self._look_up(blob)
             return blob
         finally:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyd.errors import from_os_error
@@ -138,6 +138,26 @@ class BuildCache:
             with self._db.write() as tx:
                 tx.execute("UPDATE build_layers SET boot = '' WHERE boot = ?", (boot,))
                 tx.execute("UPDATE build_steps SET boot = '' WHERE boot = ?", (boot,))
+
+    def sync(self, flush: Callable[[], None]) -> None:
+        """Call `flush`, which writes the files to disk, if there is anything that waits for it.
+
+        Only what was there before it becomes durable: others add rows meanwhile.
+        """
+        boot = (boot_id(),)
+        steps = self._db.query("SELECT key FROM build_steps WHERE boot = ?", boot)
+        layers = self._db.query("SELECT chain_id FROM build_layers WHERE boot = ?", boot)
+        if not steps and not layers:
+            return
+        flush()
+        with self._db.write() as tx:
+            tx.executemany("UPDATE build_layers SET boot = '' WHERE chain_id = ?", map(tuple, layers))
+            tx.executemany("UPDATE build_steps SET boot = '' WHERE key = ?", map(tuple, steps))
+
+    def aliases(self, key: str) -> tuple[str, ...]:
+        """The other keys under which this step is found."""
+        rows = self._db.query("SELECT key FROM build_aliases WHERE target = ? ORDER BY key", (key,))
+        return tuple(row["key"] for row in rows)
 
     def at(self, place: str) -> list[BuildStep]:
         """Steps of this place, the one used last first."""

@@ -50,6 +50,7 @@ def packed_changes(
     *,
     ignored: Sequence[str] = (),
     compression: str = "gzip",
+    level: int | None = None,
     progress: _native.Progress | None = None,
 ) -> Iterator[PackedBlob]:
     """What the upper directory of an overlay changes in `lowers` (top first), as a layer. `ignored`: relative
@@ -57,7 +58,13 @@ def packed_changes(
     """
     with _partial(store) as (path, fd):
         packed = _native.pack_layer(
-            fd, upper, list(lowers), ignored=list(ignored), compression=compression, progress=progress
+            fd,
+            upper,
+            list(lowers),
+            ignored=list(ignored),
+            compression=compression,
+            level=level,
+            progress=progress,
         )
         _sync(fd, path)
         yield PackedBlob(store, path, packed, compression)
@@ -74,18 +81,23 @@ def packed_tree(store: Store, layers: Sequence[str], *, compression: str = "gzip
 
 @contextmanager
 def packed_tar(
-    store: Store, tar: Descriptor, *, level: int, progress: _native.Progress
+    store: Store,
+    path: str,
+    diff_id: Digest,
+    *,
+    compression: str = "gzip",
+    level: int | None = None,
+    progress: _native.Progress | None = None,
 ) -> Iterator[PackedBlob]:
-    """A plain layer of the store, compressed with gzip. `tar.digest` is its diffID, which is checked."""
-    path = store.content.path(tar.digest)
+    """The tar at `path`, compressed. Its digest must be `diff_id`."""
     with _partial(store) as (partial, fd):
-        packed = _native.compress_tar(path, fd, level=level, progress=progress)
-        if packed.diff_id != tar.digest:
+        packed = _native.compress_tar(path, fd, compression=compression, level=level, progress=progress)
+        if packed.diff_id != diff_id:
             raise CorruptData(
                 f"blob {path} does not match its name any more", "remove the image and load it again"
             )
         _sync(fd, partial)
-        yield PackedBlob(store, partial, packed, "gzip")
+        yield PackedBlob(store, partial, packed, compression)
 
 
 def export(layers: Sequence[str], fd: int, progress: _native.Progress | None = None) -> None:
@@ -124,6 +136,18 @@ def plain_layer(
         yield fd, size
     finally:
         os.close(fd)
+
+
+def plain_size(store: Store, diff_id: Digest, chain_id: Digest) -> int:
+    """Bytes of the tar that the files of a snapshot give. Raises `gone` if it is not the layer's any more."""
+    fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        packed = _native.pack_layer(fd, store.snapshots.path(chain_id), compression="")
+    finally:
+        os.close(fd)
+    if packed.diff_id != diff_id:
+        raise gone(Descriptor(OCI_LAYER, diff_id, 0))
+    return packed.plain_size
 
 
 def gone(blob: Descriptor) -> PydError:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyd._native import FileDifference as FileDifference
     from pyd._native import FileNode as FileNode
     from pyd._native import ImageContent as ImageContent
+    from pyd.store import Store
 
 
 class Snapshot(Record):
@@ -88,3 +89,14 @@ class Snapshots:
         from pyd import _native
 
         return _native.explore_layers(self.lower_dirs(layers)[::-1], copies=copies)
+
+
+def sync(store: Store) -> None:
+    """Make the layers of builds durable that are not yet: before an image names them."""
+
+    def flush() -> None:
+        from pyd import _native
+
+        _native.syncfs(store.paths.snapshots)
+
+    store.build_cache.sync(flush)

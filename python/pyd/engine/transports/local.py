@@ -45,7 +45,7 @@ class StoreSource:
     def root(self) -> Served:
         main = self._out.main
         made = {
-            layer.blob.digest: compressed(self._store, layer.blob, self._level)
+            layer.blob.digest: compressed(self._store, layer.blob, self._level, chain_id=layer.chain_id)
             for layer in main.layers
             if layer.compress
         }
