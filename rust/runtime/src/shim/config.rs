@@ -30,6 +30,9 @@ pub struct Config {
     pub stdin: StdinConfig,
     #[serde(default)]
     pub network: Option<Network>,
+    /// Kill the container when the other end of `--attach-fd` is closed, also while it is being started.
+    #[serde(default)]
+    pub tied: bool,
 }
 
 /// Where the output goes besides the attached clients.
@@ -129,6 +132,7 @@ mod tests {
         assert!(
             config.stdin.open && !config.stdin.once && !config.durable && config.network.is_none()
         );
+        assert!(!config.tied);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod rundir;
 mod start;
 mod stdio;
 mod streams;
+mod tie;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ pub struct Options {
     pub bundle: PathBuf,
     /// Pipe for the one line that tells how the start went.
     pub report: Option<OwnedFd>,
-    /// Connected socket of a client that is attached from the first byte on.
+    /// Connected AF_UNIX socket of a client that is attached from the first byte on.
     pub attach: Option<OwnedFd>,
 }
 

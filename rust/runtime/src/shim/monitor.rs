@@ -92,6 +92,8 @@ pub struct Monitor {
     starved: bool,
     /// The container is no more; clients still get the rest of its output.
     pub(super) finished: bool,
+    /// The client with whose end the container ends.
+    pub(super) tied: Option<u32>,
     next: u32,
 }
 
@@ -133,6 +135,7 @@ impl Monitor {
             listening: Watch::new(Token::Listener),
             starved: false,
             finished: false,
+            tied: None,
             next: 1,
         })
     }
@@ -144,11 +147,13 @@ impl Monitor {
         report.started(container.pid.as_raw(), &container.started_at, &warnings);
     }
 
-    /// Takes a connected socket as a client that is attached to everything, without request and answer.
-    pub fn adopt(&mut self, socket: OwnedFd) {
+    /// Takes a connected socket as a client that is attached to everything, without request and answer. A container
+    /// that is `tied` ends with it.
+    pub fn adopt(&mut self, socket: OwnedFd, tied: bool) {
         let flags = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+        let number = self.number();
+        self.tied = tied.then_some(number);
         if fcntl(&socket, flags).is_ok() {
-            let number = self.number();
             let phase = attached(INIT, self.container.stdin.open, [true, true]);
             self.clients
                 .insert(number, Client::new(number, socket, phase));
@@ -287,6 +292,7 @@ impl Monitor {
 
     /// Removes who is finished and registers everybody else for what can be done next.
     pub(super) fn tidy(&mut self) {
+        self.end_with_starter();
         let over: Vec<u32> = self
             .clients
             .iter()

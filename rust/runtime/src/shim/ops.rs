@@ -226,7 +226,7 @@ impl Monitor {
         ))
     }
 
-    fn kill(&mut self, signal: i32, all: bool) -> Done {
+    pub(super) fn kill(&mut self, signal: i32, all: bool) -> Done {
         if !(0..=64).contains(&signal) {
             return Err(Refusal::bad(format!("invalid signal: {signal}")));
         }

@@ -19,6 +19,7 @@ use super::monitor::{Container, INIT, Monitor, Parts, Process};
 use super::poll::Poll;
 use super::rundir::RunDir;
 use super::stdio::Stdio;
+use super::tie;
 use crate::create::{CreateOptions, Created, create};
 use crate::error::{Error, Result};
 use crate::spec::{self, Spec};
@@ -36,6 +37,12 @@ pub fn start(bundle: &Path, attach: Option<OwnedFd>) -> Result<(Monitor, Leftove
     pyd_sys::heap::keep_small();
     detach().map_err(|errno| Error::os("config", "detach from the starter", errno))?;
     let config = Config::load(bundle)?;
+    if config.tied && attach.is_none() {
+        return Err(Error::new(
+            "config",
+            "shim.json: tied needs the connection of a starter (--attach-fd)",
+        ));
+    }
     let spec = spec::load(bundle)?;
     let run = RunDir::open(&config.run_dir)?;
     let lock = run.lock()?;
@@ -44,22 +51,23 @@ pub fn start(bundle: &Path, attach: Option<OwnedFd>) -> Result<(Monitor, Leftove
     let signals = block_signals().map_err(|errno| Error::os("config", "signalfd", errno))?;
     let listener = run.listen()?;
     // From here on the socket has to go when something fails; the lock goes by itself.
-    let started = launch(bundle, &config, spec).and_then(|(container, process, lease)| {
-        let parts = Parts {
-            poll,
-            signals,
-            listener,
-            lease,
-            log,
-            container,
-            process,
-        };
-        Monitor::new(parts).map_err(|errno| Error::os("config", "epoll_ctl", errno))
-    });
+    let started =
+        launch(bundle, &config, spec, attach.as_ref()).and_then(|(container, process, lease)| {
+            let parts = Parts {
+                poll,
+                signals,
+                listener,
+                lease,
+                log,
+                container,
+                process,
+            };
+            Monitor::new(parts).map_err(|errno| Error::os("config", "epoll_ctl", errno))
+        });
     match started {
         Ok(mut monitor) => {
             if let Some(socket) = attach {
-                monitor.adopt(socket);
+                monitor.adopt(socket, config.tied);
             }
             Ok((monitor, Leftover { config, run, lock }))
         }
@@ -106,6 +114,7 @@ fn launch(
     bundle: &Path,
     config: &Config,
     spec: Spec,
+    attach: Option<&OwnedFd>,
 ) -> Result<(Container, Process, Option<Lease>)> {
     let tty = spec
         .process()
@@ -138,14 +147,17 @@ fn launch(
         keep_keyring: false,
         on_namespaces: Some(&mut connect),
     });
-    let started = created.and_then(|mut created| match go(&mut created, &mut stdio, config) {
-        Ok(()) => Ok(created),
-        Err(error) => {
-            // The first error is the one to tell; what cannot be removed is found by the engine's sweep.
-            let _ = created.destroy();
-            Err(error)
-        }
-    });
+    let started =
+        created.and_then(
+            |mut created| match go(&mut created, &mut stdio, config, attach) {
+                Ok(()) => Ok(created),
+                Err(error) => {
+                    // The first error is the one to tell; what cannot be removed is found by the engine's sweep.
+                    let _ = created.destroy();
+                    Err(error)
+                }
+            },
+        );
     let created = match started {
         Ok(created) => created,
         Err(error) => {
@@ -181,9 +193,20 @@ fn launch(
     Ok((container, process, lease))
 }
 
-fn go(created: &mut Created, stdio: &mut Stdio, config: &Config) -> Result<()> {
+fn go(
+    created: &mut Created,
+    stdio: &mut Stdio,
+    config: &Config,
+    attach: Option<&OwnedFd>,
+) -> Result<()> {
     if let Some(master) = created.console.take() {
         stdio.console(master, config.stdin.open)?;
+    }
+    if config.tied && attach.is_none_or(tie::is_cut) {
+        return Err(Error::new(
+            "start",
+            "the starter of the container has gone before it ran",
+        ));
     }
     created.start()
 }
