@@ -1,7 +1,8 @@
 """Directories that `RUN --mount=type=cache` keeps between builds: data-root/build/mounts/<name>/data.
 
-The name is a digest of the id and of what the directory started from. A lock file for each says who uses it: steps
-share it, have it alone (`locked`), or get another one (`private`); whoever removes it takes the lock alone.
+The name is a digest of the id and of what the directory started from. A lock file for each says who uses it:
+steps share it, have it alone (`locked`), or get another one (`private`); whoever removes it takes the lock
+alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The time that a build takes for now: SOURCE_DATE_EPOCH (reproducible-builds.org), or one that never changes."""
+"""The time that a build takes for now: SOURCE_DATE_EPOCH (reproducible-builds.org), or one that never
+changes.
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pyd.paths import Paths
     from pyd.store.build_cache import BuildStep
 
-# In the order of telling: what somebody wrote before what follows from it. What is below a step comes last, since
-# the step that changed it has told its own reason.
+# In the order of telling: what somebody wrote before what follows from it. What is below a step comes last,
+# since the step that changed it has told its own reason.
 _FIELDS = (
     "text", "args", "dest", "sources", "from", "excludes", "path", "shell", "platform", "network", "security",
     "mounts", "heredocs", "owner", "chmod", "link", "checksum", "commit", "remote", "user", "cwd", "hosts", "host",
@@ -49,8 +49,8 @@ _WORDS = {
 def why(
     paths: Paths, structure: Mapping[str, Any], before: Sequence[BuildStep], below: str, key: str = ""
 ) -> str:
-    """One sentence. `before`: results of the same kind of step at the same place; `below`: what is said of the
-    step before this one in the stage, when that was done again.
+    """One sentence. `before`: results of the same kind of step at the same place; `below`: what is said of
+    the step before this one in the stage, when that was done again.
     """
     if not before:
         return "it was not done here before"

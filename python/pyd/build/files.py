@@ -1,4 +1,6 @@
-"""Where COPY, ADD and bind mounts take files from: a directory of the host, or the layers of a stage or image."""
+"""Where COPY, ADD and bind mounts take files from: a directory of the host, or the layers of a stage or
+image.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Builds from Python: each method gives a new `Image` with one more instruction.
 
-An Image is a value; nothing happens before `build`. It is then written as a Dockerfile (`dockerfile()` shows it), so
-that what it means is what Docker's reference says, and steps are shared with Dockerfiles that say the same.
+An Image is a value; nothing happens before `build`. It is then written as a Dockerfile (`dockerfile()` shows
+it), so that what it means is what Docker's reference says, and steps are shared with Dockerfiles that say the
+same.
 """
 
 from __future__ import annotations

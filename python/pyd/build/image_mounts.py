@@ -33,7 +33,7 @@ def bind(source: str, target: str, *, from_: Image | str | None = None, readwrit
 def cache(
     target: str,
     *,
-    id: str = "",  # noqa: A002 - the name in the Dockerfile
+    id: str = "",
     sharing: str = "shared",
     uid: int | None = None,
     gid: int | None = None,
@@ -62,7 +62,7 @@ def tmpfs(target: str, *, size: int = 0) -> Mount:
 
 
 def secret(
-    id: str,  # noqa: A002
+    id: str,
     target: str = "",
     *,
     env: str = "",
@@ -78,7 +78,7 @@ def secret(
     return Mount((("type", "secret"), ("id", id), *where, ("required", str(required).lower()), *owner))
 
 
-def ssh(id: str = "default", *, required: bool = True) -> Mount:  # noqa: A002
+def ssh(id: str = "default", *, required: bool = True) -> Mount:
     """The socket of an ssh agent."""
     return Mount((("type", "ssh"), ("id", id), ("required", str(required).lower())))
 

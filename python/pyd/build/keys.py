@@ -1,7 +1,7 @@
 """The key of a step: the digest of its structure, which holds everything that can change its result.
 
-Parents take part by their results (chainIDs), files by their contents: a step that was done again and gave the
-same bytes does not make the steps after it be done again.
+Parents take part by their results (chainIDs), files by their contents: a step that was done again and gave
+the same bytes does not make the steps after it be done again.
 """
 
 from __future__ import annotations

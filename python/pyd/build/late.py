@@ -1,8 +1,8 @@
 """Layers that keep the times of the build context while their build runs.
 
-make, cargo and the like compare the times of sources with those of what a cache mount has kept: a file that was
-edited must look newer. So a COPY before such a RUN leaves the times in its files, until every build that may look
-at them has ended; then they become what the layer's tar says.
+make, cargo and the like compare the times of sources with those of what a cache mount has kept: a file that
+was edited must look newer. So a COPY before such a RUN leaves the times in its files, until every build that
+may look at them has ended; then they become what the layer's tar says.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pyd.store import Store
 
 EPOCH = 315532800
-"""1980-01-01, what later times become unless SOURCE_DATE_EPOCH says otherwise: the earliest that a zip holds."""
+"""1980-01-01, what later times become unless SOURCE_DATE_EPOCH says otherwise: the earliest that a zip holds.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,11 @@ def publish(
     keep_times: bool = False,
     linked: bool = False,
 ) -> BuildLayer | None:
-    """Seal it and give it its name; None when nothing was changed. Not synced yet, and no row refers to it: the
-    caller keeps the collector away (`intake.fetching`).
+    """Seal it and give it its name; None when nothing was changed. Not synced yet, and no row refers to it:
+    the caller keeps the collector away (`intake.fetching`).
 
-    keep_times: leave later times than `epoch` in the files for now, see `settle_times`; the diffID is the same.
+    keep_times: leave later times than `epoch` in the files for now, see `settle_times`; the diffID is the
+    same.
     linked: it was made without looking at what is below.
     """
     sealed = _native.seal_layer(

@@ -1,7 +1,8 @@
-"""What files a step has read, so that it can be told later which of them differs: data-root/build/listings/<hex>.
+"""What files a step has read, so that it can be told later which of them differs:
+data-root/build/listings/<hex>.
 
-The name is the digest of the selection. Only for explanations: a list that was lost costs nothing else, so it is
-not synced.
+The name is the digest of the selection. Only for explanations: a list that was lost costs nothing else, so it
+is not synced.
 """
 
 from __future__ import annotations

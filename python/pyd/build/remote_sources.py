@@ -1,5 +1,5 @@
-"""ADD of what is elsewhere: first only what it is now (a commit, an unchanged file), which the key of the step is
-made of; its files when the step has to be done.
+"""ADD of what is elsewhere: first only what it is now (a commit, an unchanged file), which the key of the
+step is made of; its files when the step has to be done.
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ class SecretFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunJob:
-    """lowers: directories, top first. mounts: entries of config.json, parents before children. env: "NAME=value";
-    may hold secrets, so it is written to nothing that stays. user: Docker's forms. insecure: all privileges.
+    """lowers: directories, top first. mounts: entries of config.json, parents before children. env:
+    "NAME=value"; may hold secrets, so it is written to nothing that stays. user: Docker's forms. insecure:
+    all privileges.
     host: what of Docker's HostConfig the flags of the build have set (limits, ulimits, hosts, shm size).
     """
 

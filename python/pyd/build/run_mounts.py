@@ -1,9 +1,9 @@
 """`RUN --mount`: what a step mounts, as a part of its key and as entries of config.json.
 
 A source is resolved by descriptor when it is mounted, inside the layers or the cache directory that hold it
-(CVE-2024-1753, CVE-2024-23651); files of the build context are mounted from a copy, so that nothing outside of
-what .dockerignore lets through can be reached and nothing changes under the step. What a step writes to a bind
-mount is thrown away.
+(CVE-2024-1753, CVE-2024-23651); files of the build context are mounted from a copy, so that nothing outside
+of what .dockerignore lets through can be reached and nothing changes under the step. What a step writes to a
+bind mount is thrown away.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def add(
     ssh: Ssh,
     stack: ExitStack,
 ) -> None:
-    """Make it ready. `tree`: of a bind mount or of a cache mount with `from`. `stack`: what ends with the step."""
-    if target:
+    """Make it ready. `tree`: of a bind mount or of a cache mount with `from`. `stack`: what ends with the
+    step.""" if target:
         parts = target.strip("/").split("/")
         mounted.points += ["/".join(parts[: end + 1]) for end in range(len(parts))]
     if mount.type == "bind":

@@ -10,7 +10,7 @@ from pyd.build import arguments, layers, listings, run_mounts
 from pyd.build.command import execution
 from pyd.build.events import Step
 from pyd.build.failure import BuildFailed
-from pyd.build.files import StageTree, Tree
+from pyd.build.files import Tree
 from pyd.build.kinds import Mount, Run
 from pyd.build.result import State
 from pyd.build.run_job import RunJob, SecretFile

@@ -1,7 +1,7 @@
 """From stages to one state: what the target needs is done, stages beside each other, the rest never.
 
-A stage gets a thread when it is first wanted. Stages that the target's instructions name are wanted at the start,
-so that none waits for the step before it that uses it.
+A stage gets a thread when it is first wanted. Stages that the target's instructions name are wanted at the
+start, so that none waits for the step before it that uses it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Solver:
         """The state of the target stage. Raises the first error of any stage, after all have ended."""
         target = self._target()
         needed = self._needed(target)
-        # what a cache mount has kept from the last build is compared with the times of the sources (make, cargo)
+        # what a cache mount has kept from the last build is compared with the times of the sources (make,
+        # cargo)
         self.keeps_times = any(
             mount.type == "cache"
             for index in needed
@@ -213,8 +214,8 @@ class Solver:
         return None
 
     def _needed(self, target: int) -> set[int]:
-        """The target and the stages that it is known to need. A stage whose name is in a variable starts when it
-        is reached.
+        """The target and the stages that it is known to need. A stage whose name is in a variable starts when
+        it is reached.
         """
         needed: set[int] = set()
         left = [target]

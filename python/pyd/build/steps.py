@@ -1,7 +1,7 @@
 """A step is done once: looked up by its key, else executed, and its result kept.
 
-Steps of one key are done one after the other, also those of other builds: whoever comes second finds the result of
-the first.
+Steps of one key are done one after the other, also those of other builds: whoever comes second finds the
+result of the first.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Steps:
     ) -> tuple[Outcome, str]:
         """(its result, why it had to be done: "" when it was there).
 
-        structure: what its key is made of; called only if `fast`, a structure that costs nothing to make, does
-        not find it. fresh: do not look for it. below_reason: what to say when only the parent differs.
+        structure: what its key is made of; called only if `fast`, a structure that costs nothing to make,
+        does not find it. fresh: do not look for it. below_reason: what to say when only the parent differs.
         """
         short = key_of(fast) if fast is not None else ""
         if short and not fresh:
@@ -110,8 +110,8 @@ class Steps:
                 self.aliases[alias] = step.key
 
     def _outcome(self, found: BuildStep, below: State) -> Outcome | None:
-        """Its result on top of `below`. A step that does not depend on what is below it (COPY --link) may have
-        been done on top of something else.
+        """Its result on top of `below`. A step that does not depend on what is below it (COPY --link) may
+        have been done on top of something else.
         """
         if found.layer is None:
             return Outcome(None, found.value)

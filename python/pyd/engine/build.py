@@ -1,7 +1,8 @@
 """`build`: from a context and a Dockerfile to what was asked for.
 
-In order: the context, the Dockerfile, a solver for each platform. Then, whether that succeeded or not, the files of
-all steps are synced once and their rows made durable: what was done is not done again. At last the outputs.
+In order: the context, the Dockerfile, a solver for each platform. Then, whether that succeeded or not, the
+files of all steps are synced once and their rows made durable: what was done is not done again. At last the
+outputs.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ ENTITLEMENTS = ("network.host", "security.insecure")
 
 
 def build(engine: Engine, request: BuildRequest, watcher: Watcher | None = None) -> BuildResult:
-    """Raises BuildFailed for a step that failed, DockerfileError for what is wrong in the Dockerfile, and what the
-    context, registries and outputs raise.
+    """Raises BuildFailed for a step that failed, DockerfileError for what is wrong in the Dockerfile, and
+    what the context, registries and outputs raise.
     """
     watcher = watcher or Watcher()
     outputs = build_outputs.check(request)

@@ -1,4 +1,6 @@
-"""Images as bases of builds: found here, or pulled; of any platform, under a name that is not taken from another."""
+"""Images as bases of builds: found here, or pulled; of any platform, under a name that is not taken from
+another.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """RUN steps of builds: each a container of its own that ends when the build does, however that ends.
 
-It has a row like any container, for its address on the network and for the sweep after a crash; what it runs and
-its environment, which may hold secrets, are only in its bundle.
+It has a row like any container, for its address on the network and for the sweep after a crash; what it runs
+and its environment, which may hold secrets, are only in its bundle.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pyd.build.run_job import RunEnd, RunJob, SecretFile
 from pyd.build.request import BuildRequest
+from pyd.build.run_job import RunEnd, RunJob, SecretFile
 from pyd.engine import describe, mountpoints, networking
 from pyd.engine.create import insert
 from pyd.engine.names import new_id

@@ -1,4 +1,5 @@
-"""What builds keep: the results of their steps, the layers these have made, and the directories of cache mounts.
+"""What builds keep: the results of their steps, the layers these have made, and the directories of cache
+mounts.
 
 A step is known by its key, the digest of its *structure*: everything that can change its result, as JSON. The
 structure is kept, so that a miss can be explained by what differs. A result is either a layer on top of the

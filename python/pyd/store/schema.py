@@ -124,8 +124,8 @@ _TAGGED = (
 )
 
 _BUILT = (
-    # Results of build steps, by the digest of their structure. `boot`: empty once their files are synced, else
-    # the id of the boot in which they came (build_cache.py)
+    # Results of build steps, by the digest of their structure. `boot`: empty once their files are synced,
+    # else the id of the boot in which they came (build_cache.py)
     """CREATE TABLE build_steps (
         key TEXT PRIMARY KEY,
         place TEXT NOT NULL,
