@@ -14,19 +14,17 @@ if TYPE_CHECKING:
 # In the order of telling: what somebody wrote before what follows from it. What is below a step comes last,
 # since the step that changed it has told its own reason.
 _FIELDS = (
-    "text", "args", "dest", "sources", "from", "excludes", "path", "shell", "platform", "network", "security",
-    "mounts", "heredocs", "owner", "chmod", "link", "checksum", "commit", "remote", "user", "cwd", "hosts", "host",
-    "epoch", "env", "build_args", "files", "archives", "base", "parent",
-)  # fmt: skip
+    *("args", "dest", "sources", "from", "excludes", "path", "platform", "network", "security", "mounts"),
+    *("heredocs", "owner", "chmod", "link", "unpack", "fetched", "user", "cwd", "hosts", "host", "epoch"),
+    *("env", "build_args", "files", "parent"),
+)
 _WORDS = {
-    "text": "the instruction",
     "args": "the command",
     "dest": "the destination",
     "sources": "the list of sources",
     "from": "what it copies from",
     "excludes": "--exclude",
     "path": "the directory",
-    "shell": "SHELL",
     "platform": "the platform",
     "network": "--network",
     "security": "--security",
@@ -34,15 +32,12 @@ _WORDS = {
     "owner": "the owner",
     "chmod": "--chmod",
     "link": "--link",
-    "checksum": "--checksum",
-    "commit": "the commit of the git source",
-    "remote": "what the URL gives",
+    "unpack": "--unpack",
     "user": "USER",
     "cwd": "WORKDIR",
     "hosts": "--add-host",
-    "host": "the limits of the build",
+    "host": "the size of /dev/shm",
     "epoch": "SOURCE_DATE_EPOCH",
-    "base": "the base image",
 }
 
 
@@ -65,7 +60,7 @@ def why(
 
 
 def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
-    weights = {"text": 5, "args": 4, "dest": 4, "sources": 4, "path": 4, "files": 2, "parent": 2}
+    weights = {"args": 4, "dest": 4, "sources": 4, "path": 4, "files": 2, "parent": 2}
     return sum(weights.get(name, 1) for name in one.keys() | other.keys() if one.get(name) == other.get(name))
 
 
@@ -78,8 +73,8 @@ def _told(paths: Paths, name: str, old: Any, new: Any, below: str) -> str:
         return _file(paths, old, new)
     if name == "mounts":
         return _mount(paths, old or [], new or [])
-    if name == "archives":
-        return "an archive has other contents"
+    if name == "fetched":
+        return _fetched(old or [], new or [])
     if isinstance(old, (str, int)) and isinstance(new, (str, int)) and old != "" and new != "":
         return f"{_WORDS[name]} is {_shown(new)}, was {_shown(old)}"
     if not old and new:
@@ -111,6 +106,16 @@ def _file(paths: Paths, old: Any, new: Any) -> str:
     path, change = found[0]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return f"{path} {change}{more}"
+
+
+def _fetched(old: Sequence[Sequence[str]], new: Sequence[Sequence[str]]) -> str:
+    """Fingerprints of archives, URLs and git repositories."""
+    for one, other in zip(old, new, strict=False):
+        if one != other:
+            if other[0] == "git":
+                return f"the git repository is at commit {other[1][:12]}, was at {one[1][:12]}"
+            return "the URL gives another file" if other[0] == "url" else "an archive has other contents"
+    return "the list of sources is another"
 
 
 def _mount(paths: Paths, old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> str:

@@ -83,7 +83,9 @@ def add(
     stack: ExitStack,
 ) -> None:
     """Make it ready. `tree`: of a bind mount or of a cache mount with `from`. `stack`: what ends with the
-    step.""" if target:
+    step.
+    """
+    if target:
         parts = target.strip("/").split("/")
         mounted.points += ["/".join(parts[: end + 1]) for end in range(len(parts))]
     if mount.type == "bind":

@@ -132,7 +132,8 @@ class BuildCache:
         """Everything that was added in this boot is on disk now: the caller has called syncfs."""
         boot = boot_id()
         pending = self._db.query(
-            "SELECT 1 FROM build_steps WHERE boot = ?1 UNION SELECT 1 FROM build_layers WHERE boot = ?1 LIMIT 1",
+            "SELECT 1 FROM build_steps WHERE boot = ?1 "
+            "UNION SELECT 1 FROM build_layers WHERE boot = ?1 LIMIT 1",
             (boot,),
         )
         if pending:
