@@ -16,6 +16,8 @@ import httpx
 from pyd.errors import RegistryError
 from pyd.registry.settings import is_loopback
 
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 
 def origin(url: httpx.URL) -> tuple[str, str, int]:
     """(scheme, host, port)"""
@@ -47,21 +49,36 @@ def check_realm(registry: httpx.URL, realm: httpx.URL) -> None:
         _check_inward(registry, realm, "sends")
 
 
+def check_peer(source: httpx.URL, target: httpx.URL, address: str) -> None:
+    """Raises RegistryError when a redirect from `source` to `target` has led to this IP address of ours: a
+    name may have had another one when `check_redirect` asked (DNS rebinding).
+    """
+    _check_address(source, target, "redirects", _address(address))
+
+
 def _check_inward(source: httpx.URL, target: httpx.URL, verb: str) -> None:
     for address in _addresses(target.host):
-        is_here = (address.is_loopback or address.is_unspecified) and not is_loopback(source.host)
-        if is_here or address.is_link_local or address.is_multicast:
-            raise RegistryError(f"{source.host} {verb} us to {target.host}, an address of this host: refused")
+        _check_address(source, target, verb, address)
 
 
-def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _check_address(source: httpx.URL, target: httpx.URL, verb: str, address: _Address) -> None:
+    is_here = (address.is_loopback or address.is_unspecified) and not is_loopback(source.host)
+    if is_here or address.is_link_local or address.is_multicast:
+        raise RegistryError(f"{source.host} {verb} us to {target.host}, an address of this host: refused")
+
+
+def _addresses(host: str) -> list[_Address]:
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except OSError:
         return []  # then connecting fails as well, with a better message
-    addresses = [ipaddress.ip_address(str(text).partition("%")[0]) for text in found]
+    return [_address(str(text)) for text in found]
+
+
+def _address(text: str) -> _Address:
+    address = ipaddress.ip_address(text.partition("%")[0])
     # ::ffff:127.0.0.1 is loopback too
-    return [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _shown(url: httpx.URL) -> str:
