@@ -10,7 +10,6 @@ import math
 import re
 
 from pyd.build.words import SPACES
-from pyd.record import Record
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 
@@ -32,11 +31,9 @@ class FormError(ValueError):
         self.token = token
 
 
-class Arguments(Record):
-    """`words` of pairs are name, value and "=" or "" (the old form without =) for each."""
-
-    words: tuple[str, ...] = ()
-    is_json: bool = False
+# the words, and whether they are in the JSON form; those of pairs are name, value and "=" for each, or "" in
+# the old form without =
+Arguments = tuple[tuple[str, ...], bool]
 
 
 def split_command(line: str) -> tuple[str, tuple[str, ...], str]:
@@ -52,20 +49,20 @@ def arguments(keyword: str, rest: str, escape: str) -> Arguments:
     """The arguments of any instruction but ONBUILD. Raises FormError."""
     match FORMS.get(keyword):
         case "list":
-            return Arguments(_list(rest))
+            return _list(rest), False
         case "text":
-            return Arguments((rest,) if rest else ())
+            return (rest,) if rest else (), False
         case "words":
-            return Arguments(tuple(split_words(rest, escape)))
+            return tuple(split_words(rest, escape)), False
         case "pairs":
-            return Arguments(_pairs(rest, keyword, escape))
+            return _pairs(rest, keyword, escape), False
         case "text or json":
             return _json_or(rest, (rest,) if rest else ())
         case "list or json":
             return _json_or(rest, _list(rest))
         case "health":
             return _health(rest)
-    return Arguments()
+    return (), False
 
 
 def split_words(text: str, escape: str) -> list[str]:
@@ -166,27 +163,27 @@ def _health(rest: str) -> Arguments:
     """A kind (CMD, NONE) and what follows it."""
     parts = re.split(f"[{SPACES}]+", rest, maxsplit=1)
     if not parts[0]:
-        return Arguments()
+        return (), False
     if len(parts) == 1 or not parts[1]:
-        return Arguments((parts[0],))
-    command = _json_or(parts[1], (parts[1],))
-    return Arguments((parts[0], *command.words), command.is_json)
+        return (parts[0],), False
+    words, is_json = _json_or(parts[1], (parts[1],))
+    return (parts[0], *words), is_json
 
 
 def _json_or(rest: str, other: tuple[str, ...]) -> Arguments:
     """A JSON list of strings; what is no JSON is the other form, a list of something else is refused."""
     text = rest.lstrip(SPACES)
     if not text.startswith("["):
-        return Arguments(other)
+        return other, False
     try:
         items = json.loads(text, parse_constant=_refuse, parse_int=_number, parse_float=_number)
     except RecursionError:
         items = [None]  # lists in lists
     except ValueError:
-        return Arguments(other)
+        return other, False
     if not all(isinstance(item, str) for item in items):
         raise FormError("when using JSON array syntax, arrays must be comprised of strings only", text)
-    return Arguments(tuple(_scalars(item) for item in items), is_json=True)
+    return tuple(_scalars(item) for item in items), True
 
 
 def _refuse(name: str) -> float:

@@ -96,7 +96,7 @@ def instruction(node: Node) -> Instruction:
 
 def trigger(text: str, base: str) -> Instruction:
     """The instruction of an ONBUILD of the image `base`; its errors name that. Raises DockerfileError."""
-    dockerfile = parse(text.encode("utf-8", "surrogateescape"), f"ONBUILD of {base}")
+    dockerfile = parse(text.encode("utf-8", "surrogatepass"), f"ONBUILD of {base}")
     node = dockerfile.nodes[0]
     if len(dockerfile.nodes) != 1:
         raise dockerfile.nodes[1].error("onbuild trigger should be a single expression")

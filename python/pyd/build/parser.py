@@ -6,7 +6,7 @@ from pyd.build.forms import FORMS, FormError, arguments, split_command
 from pyd.build.heredocs import Heredoc, heredocs_of
 from pyd.build.lexer import Lexer, LogicalLine
 from pyd.build.location import DockerfileError, Location, Source
-from pyd.build.words import ExpansionError
+from pyd.build.words import SPACES, ExpansionError
 from pyd.record import Record, replace
 
 MAX_INSTRUCTIONS = 50_000
@@ -99,22 +99,22 @@ def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
 
 def _node(line: LogicalLine, lexer: Lexer) -> Node:
     written, flags, rest = split_command(line.text)
-    offset = len(line.text) - len(line.text.lstrip(" \t\v\f\r"))
-    node = Node(
-        written.upper(), written, line.text, flags, rest, (), False, (), line.comments,
-        line.locate(offset), line, lexer.source, lexer.escape,
-    )  # fmt: skip
-    return _with_arguments(node)
+    keyword = written.upper()
+    location = line.locate(len(line.text) - len(line.text.lstrip(SPACES)))
 
+    def made(words: tuple[str, ...] = (), json: bool = False) -> Node:
+        return Node(
+            keyword, written, line.text, flags, rest, words, json, (), line.comments,
+            location, line, lexer.source, lexer.escape,
+        )  # fmt: skip
 
-def _with_arguments(node: Node) -> Node:
-    if node.keyword == "ONBUILD":
-        return replace(node, child=_child(node)) if node.args else node
+    if keyword == "ONBUILD":
+        node = made()
+        return replace(node, child=_child(node)) if rest else node
     try:
-        found = arguments(node.keyword, node.args, node.escape)
+        return made(*arguments(keyword, rest, lexer.escape))
     except FormError as error:
-        raise node.error(str(error), error.token) from None
-    return replace(node, words=found.words, json=found.is_json)
+        raise made().error(str(error), error.token) from None
 
 
 def _child(node: Node) -> Node:
@@ -124,7 +124,13 @@ def _child(node: Node) -> Node:
         node, keyword=written.upper(), written=written, original=node.args, flags=flags, args=rest,
         location=node.find(node.args), comments=(),
     )  # fmt: skip
-    return child if child.keyword == "ONBUILD" else _with_arguments(child)
+    if child.keyword == "ONBUILD":
+        return child
+    try:
+        words, is_json = arguments(child.keyword, rest, node.escape)
+    except FormError as error:
+        raise child.error(str(error), error.token) from None
+    return replace(child, words=words, json=is_json)
 
 
 def _with_heredocs(node: Node, line: LogicalLine, lexer: Lexer) -> Node:

@@ -9,19 +9,23 @@ _LONGEST = 64  # characters: what is longer is no typing error
 
 
 def nearest(word: str, known: Iterable[str], *, any_case: bool = False) -> str:
-    """The first of the nearest ones within two edits; "" when there is none or `word` is known.
+    """The nearest within two edits; "" when there is none or `word` is known.
 
     With `any_case` the answer has the case of `word`.
     """
     if len(word) > _LONGEST:
         return ""
     wanted = word.lower() if any_case else word
-    found, least = "", _FARTHEST + 1
+    found, least = "", (_FARTHEST, True)
     for each in known:
         option = each.lower() if any_case else each
         if option == wanted:
             return ""
-        if abs(len(option) - len(wanted)) < least and (distance := _distance(wanted, option)) < least:
+        if abs(len(option) - len(wanted)) > least[0]:
+            continue
+        # of two that are as near, the one that begins alike
+        distance = (_distance(wanted, option), option[:1] != wanted[:1])
+        if distance < least or (not found and distance == least):
             found, least = option, distance
     if any_case and word == word.upper():
         return found.upper()

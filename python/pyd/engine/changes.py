@@ -18,7 +18,7 @@ def apply(config: dict[str, Any], changes: Sequence[str]) -> None:
     """Change the `config` object of an image config in place. Raises InvalidArgument."""
     has_cmd = False
     for change in changes:
-        for node in parse(change.encode("utf-8", "surrogateescape"), "--change").nodes:
+        for node in parse(change.encode("utf-8", "surrogatepass"), "--change").nodes:
             if node.keyword not in _KNOWN:
                 raise InvalidArgument(
                     f"{node.written} is not a valid change command", f"known are {', '.join(_KNOWN)}"
