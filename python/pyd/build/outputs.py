@@ -62,7 +62,7 @@ class Output:
     force_compression: bool = False
     oci_media_types: bool = True
     annotations: Annotations = NONE
-    platform_split: bool = True
+    platform_split: bool | None = None  # None: when there are several
     attestation_prefix: str = ""
 
     @property
@@ -123,7 +123,7 @@ def _files(kind: str, dest: str, values: dict[str, str]) -> Output:
     return Output(
         type=kind,
         dest=dest or (STDOUT if kind == "tar" else ""),
-        platform_split=flag(values, "platform-split", True),
+        platform_split=flag(values, "platform-split", True) if "platform-split" in values else None,
         attestation_prefix=prefix,
     )
 
@@ -237,3 +237,19 @@ def _name(text: str, by_digest: bool = False) -> str:
     if by_digest:
         return reference.repository
     return reference.with_default_tag().canonical
+
+
+def check(outputs: Sequence[Output], *, indexed: bool, image_id_file: bool = False) -> None:
+    """Before anything is built: what these outputs cannot hold. `indexed`: several platforms, or
+    attestations.
+    """
+    for output in outputs:
+        if output.type == "docker" and indexed:
+            raise InvalidArgument(
+                "docker exporter does not support exporting manifest lists, use the oci exporter instead",
+                "type=oci,dest=FILE",
+            )
+        if output.type in ("local", "tar") and image_id_file:
+            raise InvalidArgument("local and tar exporters are incompatible with image ID file")
+        if output.is_image and indexed and not output.oci_media_types:
+            raise InvalidArgument("attestations and several platforms need oci-mediatypes=true")

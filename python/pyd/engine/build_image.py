@@ -135,6 +135,14 @@ def prepare(
     return Ready(images, root, documents, tuple(manifests))
 
 
+def preferred(builts: Sequence[Built]) -> int:
+    """Which of them runs here best; the first where none does."""
+    host = Platform.host()
+    ranks = [host.rank(built.platform) for built in builts]
+    fitting = [(rank, number) for number, rank in enumerate(ranks) if rank is not None]
+    return min(fitting)[1] if fitting else 0
+
+
 def described(served: Served) -> dict[str, Any]:
     """The fields of a descriptor."""
     return {"mediaType": served.media_type, "digest": served.digest, "size": len(served.data)}
@@ -188,18 +196,18 @@ def _image(store: Store, built: Built, form: Form, annotations: Annotations, tel
 
 def _blob(store: Store, layer: Layer, own: Descriptor | None, form: Form, tell: Tell) -> Descriptor:
     """`own`: what it is called in the base."""
-    if own is not None and (not form.force or _is(own, form.compression)):
-        return own
+    # a base that was loaded or imported may be as plain as our own layers
+    is_plain = own is None or own.digest == layer.diff_id
     if own is None:
         size = layer.plain_size or plain_size(store, layer.diff_id, layer.chain_id)
         own = Descriptor(OCI_LAYER, layer.diff_id, size)
-        if form.compression == "uncompressed":
-            return own
-        if form.compression == "gzip" and form.level is None:
-            with _told(tell, layer, own.size) as progress:
-                return compressed(
-                    store, own, Settings.load().push_compression_level, progress, chain_id=layer.chain_id
-                )
+    if _is(own, form.compression) or not (is_plain or form.force):
+        return own
+    if is_plain and form.compression == "gzip" and form.level is None:
+        with _told(tell, layer, own.size) as progress:
+            return compressed(
+                store, own, Settings.load().push_compression_level, progress, chain_id=layer.chain_id
+            )
     wanted = "" if form.compression == "uncompressed" else form.compression
     with _told(tell, layer, layer.plain_size) as progress:
         return converted(

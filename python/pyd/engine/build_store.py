@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyd.build.annotations import NONE, Annotations
 from pyd.build.attestations import Predicate
 from pyd.build.result import Built
-from pyd.engine.build_image import Form, Ready, ReadyImage, Tell, prepare, silent
+from pyd.engine.build_image import Form, Ready, ReadyImage, Tell, preferred, prepare, silent
 from pyd.errors import ImageNotFound
 from pyd.oci.descriptor import INDEXES
 from pyd.oci.digest import Digest
@@ -92,10 +92,7 @@ def add(store: Store, ready: Ready, references: Sequence[str]) -> Digest:
 
 def main(ready: Ready) -> ReadyImage:
     """The image of this host's platform if there is one, else the first."""
-    host = Platform.host()
-    ranked = [(host.rank(image.built.platform), image) for image in ready.images]
-    fitting = [(rank, number) for number, (rank, _) in enumerate(ranked) if rank is not None]
-    return ready.images[min(fitting)[1] if fitting else 0]
+    return ready.images[preferred([image.built for image in ready.images])]
 
 
 def _snapshots(store: Store, built: Built) -> Iterator[Snapshot]:

@@ -86,9 +86,11 @@ def outgoing(store: Store, image: Image, platform: str = "", name: Reference | N
     known = {Reference.parse(name).digest for name in image.digests}
     came = own in known or any(one.digest in known for one, _ in indexes)
     main = _out(served, image, may_compress=not came)
-    if not indexes or platform or any(layer.compress for layer in main.layers):
+    if not indexes or platform:
         return Outgoing(image, main)
     one, index = indexes[-1]
+    if any(layer.compress for layer in main.layers):
+        return Outgoing(image, main, stripped=one.digest)
     others = _others(store, index, own)
     if others is None:
         return Outgoing(image, main, stripped=one.digest)

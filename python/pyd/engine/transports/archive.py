@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pyd.engine.transports.checked import Checked
 from pyd.engine.transports.layout import (
     LAYOUT_FILE,
+    Entries,
     LayoutSource,
     blob_path,
     encode,
@@ -173,18 +174,30 @@ class DockerSource:
 
 
 class ArchiveSink:
-    """A new file. `docker`: with Docker's manifest.json, so of one image only."""
+    """A new file, or with `out` an open one. `docker`: with Docker's manifest.json, so of one image only.
+    `tags`: what that says the image is called, else `name`.
+    """
 
     workers = 1
 
-    def __init__(self, path: str, name: str, *, docker: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        *,
+        docker: bool,
+        tags: Sequence[str] = (),
+        entries: Entries | None = None,
+        out: BinaryIO | None = None,
+    ) -> None:
         self._path = path
-        self._name = name
         self._docker = docker
-        self._partial = f"{path}.{os.urandom(6).hex()}.partial"
+        self._tags = list(tags) or [name] if name or tags else []
+        self._entries = entries or (lambda root: [index_entry(root, name)])
+        self._partial = f"{path}.{os.urandom(6).hex()}.partial" if out is None else ""
         self._written: set[str] = set()
         try:
-            self._file = open(self._partial, "xb")  # noqa: SIM115 - closed in `close`
+            self._file = out or open(self._partial, "xb")  # noqa: SIM115 - closed in `close`
         except OSError as error:
             raise from_os_error(error, f"writing {path}") from error
 
@@ -204,12 +217,14 @@ class ArchiveSink:
         self.put(root)
         if self._docker:
             self._small("manifest.json", encode_list([self._docker_entry(root)]))
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [index_entry(root, self._name)]}
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self._entries(root)}
         self._small("index.json", encode(index))
         self._small("oci-layout", LAYOUT_FILE)
         try:
             self._file.write(bytes(2 * tarfile.BLOCKSIZE))
             self._file.flush()
+            if not self._partial:
+                return
             os.fsync(self._file.fileno())
             os.rename(self._partial, self._path)
             fsync_dir(os.path.dirname(os.path.abspath(self._path)))
@@ -219,6 +234,8 @@ class ArchiveSink:
     def stop(self) -> None: ...
 
     def close(self) -> None:
+        if not self._partial:
+            return  # the file is somebody else's
         self._file.close()
         if os.path.lexists(self._partial):
             os.unlink(self._partial)
@@ -229,10 +246,10 @@ class ArchiveSink:
             raise InvalidArgument(
                 "a docker-archive holds one platform of an image", "leave out --all, or use oci-archive:"
             )
-        tag = Reference.parse(self._name).with_default_tag().familiar if self._name else None
+        tags = [Reference.parse(tag).with_default_tag().familiar for tag in self._tags]
         return {
             "Config": blob_path(manifest.config.digest),
-            "RepoTags": [tag] if tag else None,
+            "RepoTags": tags or None,
             "Layers": [blob_path(layer.digest) for layer in manifest.layers],
         }
 

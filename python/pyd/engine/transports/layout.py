@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyd.engine.transports.checked import Checked
@@ -27,6 +27,8 @@ REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
 LAYOUT_FILE = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1 << 20
+Entries = Callable[[Served], list[dict[str, Any]]]
+"""What index.json says of a root: an entry for each of its names."""
 
 
 class Files(Protocol):
@@ -116,9 +118,10 @@ class LayoutSink:
 
     workers = 2
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, entries: Entries | None = None) -> None:
         self._path = path
         self._name = name
+        self._entries = entries
         self._blobs = f"{path}/blobs/sha256"
         try:
             os.makedirs(self._blobs, exist_ok=True)
@@ -141,11 +144,11 @@ class LayoutSink:
         fsync_dir(f"{self._path}/blobs")
         with exclusive(f"{self._path}/.index.lock", remove=True):
             document = self._index()
-            entry = index_entry(root, self._name)
-            document["manifests"] = [
-                *(old for old in document["manifests"] if not _replaced(old, entry, self._name)),
-                entry,
-            ]
+            for entry in self._entries(root) if self._entries else [index_entry(root, self._name)]:
+                document["manifests"] = [
+                    *(old for old in document["manifests"] if not _replaced(old, entry)),
+                    entry,
+                ]
             write_file(f"{self._path}/oci-layout", iter((LAYOUT_FILE,)))
             write_file(f"{self._path}/index.json", iter((encode(document),)))
             fsync_dir(self._path)
@@ -221,9 +224,17 @@ def encode(document: dict[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _replaced(old: Any, new: dict[str, Any], name: str) -> bool:
+def _replaced(old: Any, new: dict[str, Any]) -> bool:
+    """Whether they are called the same; of entries without a name, whether they are the same."""
     if not isinstance(old, dict):
         return False
-    if not name:
-        return bool(old.get("digest") == new["digest"] and not old.get("annotations"))
-    return bool(old.get("annotations", {}) == new["annotations"])
+    names = [_named(one) for one in (old, new)]
+    if not names[1]:
+        return bool(old.get("digest") == new["digest"] and not names[0])
+    return names[0] == names[1]
+
+
+def _named(entry: dict[str, Any]) -> list[Any]:
+    annotations = entry.get("annotations")
+    known = annotations if isinstance(annotations, dict) else {}
+    return [known.get(key) for key in (REF_NAME, CONTAINERD_NAME) if known.get(key)]

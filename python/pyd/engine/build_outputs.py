@@ -1,0 +1,279 @@
+"""What a build was made for: images in the store and in registries, archives, files.
+
+with fetching(store):                     # the collector waits from the first step of the build
+    builts = ...                          # the solver
+    exported = export(store, builts, outputs, ...)
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pyd.build.annotations import NONE, Annotations
+from pyd.build.attestations import Predicate
+from pyd.build.outputs import STDOUT, Output
+from pyd.build.result import Built
+from pyd.engine import build_files
+from pyd.engine.build_image import Form, Ready, Tell, described, preferred, prepare, silent
+from pyd.engine.build_source import BuildSource
+from pyd.engine.build_store import add, main
+from pyd.engine.image_copy import CopyWatcher, send_blobs
+from pyd.engine.transports.archive import ArchiveSink
+from pyd.engine.transports.layout import CONTAINERD_NAME, REF_NAME, LayoutSink
+from pyd.engine.transports.remote import RegistrySink
+from pyd.errors import InvalidArgument, from_os_error
+from pyd.oci.manifest import parse_manifest
+from pyd.oci.platform import Platform
+from pyd.oci.reference import Reference
+from pyd.store.intake import fetching
+
+if TYPE_CHECKING:
+    from pyd.engine.transports import Sink
+    from pyd.oci.digest import Digest
+    from pyd.registry.client import Served
+    from pyd.registry.upload import Sent
+    from pyd.store import Store
+
+_DEFAULT_EPOCH = 315532800  # 1980: the earliest time that a zip can hold
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """id: of the image of this host's platform, else of the first. digest: of the manifest or index that was
+    stored, pushed or written last; "" where no output is an image. metadata: what --metadata-file holds.
+    """
+
+    id: Digest
+    digest: str = ""
+    is_index: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def image_id(self) -> str:
+        """What --iidfile and -q give: the image ID, or the digest of the index of several platforms."""
+        return self.digest if self.is_index else str(self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What all outputs of one build share."""
+
+    store: Store
+    builts: Sequence[Built]
+    annotations: Annotations = NONE
+    predicates: Mapping[Platform, Sequence[Predicate]] = field(default_factory=dict)
+    epoch: int = _DEFAULT_EPOCH
+    stdout: BinaryIO | None = None
+    tell: Tell = silent
+    warn: Callable[[str], None] = lambda text: None
+
+    @property
+    def is_indexed(self) -> bool:
+        return len(self.builts) > 1 or any(self.predicates.values())
+
+
+def export(job: Job, outputs: Sequence[Output]) -> Exported:
+    """Do all outputs, one after the other. `build.outputs.check` says before the build what cannot be.
+
+    Raises InvalidArgument when stdout is a terminal and wanted, RegistryError and the like of a push.
+    """
+    for output in outputs:
+        if output.dest == STDOUT:
+            _check_stdout(job, output)
+    digest, roots = "", dict[str, Any]()
+    with fetching(job.store):
+        for output in outputs:
+            if output.is_image:
+                root = _image(job, output)
+                digest = str(root.root.digest)
+                roots |= _metadata(root, output)
+            elif output.type == "local":
+                build_files.local(job.store, job.builts, output, job.predicates, job.warn)
+            elif output.type == "tar":
+                with opened(job, output) as file:
+                    build_files.tar(job.store, job.builts, output, job.predicates, job.epoch, file)
+    roots |= _provenance(job)
+    first = job.builts[preferred(job.builts)]
+    metadata = {"buildx.build.ref": f"default/default/{build_ref()}", **roots}
+    return Exported(first.id, digest, len(job.builts) > 1 and bool(digest), dict(sorted(metadata.items())))
+
+
+def build_ref() -> str:
+    """25 digits of base 36 by chance, as BuildKit numbers builds."""
+    number, digits = secrets.randbits(124), ""
+    for _ in range(25):
+        number, digit = divmod(number, 36)
+        digits += "0123456789abcdefghijklmnopqrstuvwxyz"[digit]
+    return digits[::-1]
+
+
+@contextmanager
+def opened(job: Job, output: Output) -> Iterator[BinaryIO]:
+    """The file of an output: stdout, or one that gets its name when it is whole and on disk."""
+    if output.dest == STDOUT:
+        assert job.stdout is not None
+        yield job.stdout
+        job.stdout.flush()
+        return
+    from pyd.store.content import fsync_dir
+
+    partial = f"{output.dest}.{os.urandom(6).hex()}.partial"
+    try:
+        with open(partial, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(partial, output.dest)
+        fsync_dir(os.path.dirname(os.path.abspath(output.dest)))
+    except OSError as error:
+        raise from_os_error(error, f"writing {output.dest}") from error
+    finally:
+        if os.path.lexists(partial):
+            os.unlink(partial)
+
+
+def _check_stdout(job: Job, output: Output) -> None:
+    if job.stdout is None or job.stdout.isatty():
+        raise InvalidArgument(
+            f"dest file is required for {output.type} exporter. refusing to write to console",
+            f"type={output.type},dest=FILE, or redirect stdout",
+        )
+
+
+def form_of(output: Output, indexed: bool) -> Form:
+    """What stays here needs no compression, unless its index is what a push will send."""
+    stays = output.type == "image" and not output.push and not indexed
+    compression = output.compression or ("uncompressed" if stays else "gzip")
+    return Form(compression, output.level, output.force_compression, output.oci_media_types)
+
+
+def _image(job: Job, output: Output) -> Ready:
+    ready = prepare(
+        job.store,
+        job.builts,
+        form_of(output, job.is_indexed),
+        names=output.names,
+        annotations=job.annotations + output.annotations,
+        predicates=job.predicates,
+        tell=job.tell,
+    )
+    if output.type == "image":
+        if output.store:
+            add(job.store, ready, () if output.push_by_digest else output.names)
+        if output.push:
+            _push(job, output, ready)
+    elif output.tar:
+        with opened(job, output) as file:
+            is_docker = output.type == "docker"
+            described = _entries(output, ready, job.annotations)
+            sink = ArchiveSink("", "", docker=is_docker, tags=output.names, entries=described, out=file)
+            _copy(job, ready, sink)
+    else:
+        _copy(job, ready, LayoutSink(output.dest, "", _entries(output, ready, job.annotations)))
+    return ready
+
+
+def _push(job: Job, output: Output, ready: Ready) -> None:
+    for name in output.names:
+        reference = Reference.parse(name)
+        place = reference.at(ready.root.digest) if output.push_by_digest else reference
+        _copy(job, ready, RegistrySink(place, tls_verify=not output.insecure))
+        if output.store:
+            # as after `push`: from here on the blobs can be mounted from this repository
+            job.store.images.tag(main(ready).built.id, reference.at(ready.root.digest).canonical)
+
+
+def _copy(job: Job, ready: Ready, sink: Sink) -> None:
+    source = BuildSource(job.store, ready)
+    watcher = _Telling(job.tell)
+    try:
+        inner = ready.manifests or (ready.root,)
+        documents = [parse_manifest(served.data, served.media_type) for served in inner]
+        with watcher:
+            send_blobs(source, sink, documents, watcher)
+        for served in ready.manifests:
+            sink.put(served)
+        sink.finish(ready.root, source)
+    finally:
+        sink.close()
+        source.close()
+
+
+def _entries(
+    output: Output, ready: Ready, annotations: Annotations
+) -> Callable[[Served], list[dict[str, Any]]]:
+    """An entry of index.json for each name, as BuildKit writes them."""
+    everything = annotations + output.annotations
+    kind = "index-descriptor" if ready.manifests else "manifest-descriptor"
+    said = everything.of(kind, None if ready.manifests else ready.images[0].built.platform)
+
+    def entries(root: Served) -> list[dict[str, Any]]:
+        found = []
+        for name in output.names or ("",):
+            own = dict(said)
+            if name:
+                own |= {CONTAINERD_NAME: name, REF_NAME: Reference.parse(name).tag or ""}
+            found.append({**described(root), **({"annotations": dict(sorted(own.items()))} if own else {})})
+        return found
+
+    return entries
+
+
+def _metadata(ready: Ready, output: Output) -> dict[str, Any]:
+    """exporter/containerimage/export.go of moby/buildkit; the keys of an image of one platform."""
+    found: dict[str, Any] = {
+        "containerimage.digest": ready.root.digest,
+        "containerimage.descriptor": described(ready.root),
+    }
+    if len(ready.images) == 1:
+        found["containerimage.config.digest"] = ready.images[0].built.id
+    if output.names:
+        found["image.name"] = ",".join(output.names)
+    return found
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    found = {}
+    for platform, predicates in job.predicates.items():
+        for predicate in predicates:
+            if predicate.file == "provenance.json":
+                key = "buildx.build.provenance"
+                found[key if len(job.builts) == 1 else f"{key}/{platform}"] = predicate.document
+    return found
+
+
+class _Telling(CopyWatcher):
+    """Passes on how far the transfers are, ten times a second."""
+
+    def __init__(self, tell: Tell) -> None:
+        import threading
+
+        self._tell = tell
+        self._under_way: dict[str, Sent] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="export-progress", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    # called from several threads
+    def copies(self, blob: Any, sent: Sent) -> None:
+        self._under_way[str(blob.digest)] = sent
+
+    def ends_blob(self, blob: Any, outcome: str) -> None:
+        self._under_way.pop(str(blob.digest), None)
+        self._tell(str(blob.digest), blob.size, blob.size)
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.1):
+            for name, sent in list(self._under_way.items()):
+                self._tell(name, min(sent.done, sent.total), sent.total)
