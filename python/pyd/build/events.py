@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyd.record import Record
 
 
@@ -18,6 +20,9 @@ class Step(Record):
 
 class Watcher:
     """Who is told how a build gets on; does nothing."""
+
+    def reads(self, name: str, lines: Sequence[str]) -> None:
+        """The Dockerfile that is built: steps and warnings give its line numbers."""
 
     def begins(self, step: Step) -> None:
         """Work on it starts. A step may begin long after it was planned, and never if it is not needed."""

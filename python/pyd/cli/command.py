@@ -32,10 +32,10 @@ class UsageError(errors.InvalidArgument):
 
 class Option:
     """One flag. `later` is set for flags that Docker has and pyd not yet: the rest of the sentence saying
-    so.
+    so. `completes` names what its values are, where `values` does not list them.
     """
 
-    __slots__ = ("default", "help", "kind", "later", "metavar", "name", "short", "values")
+    __slots__ = ("completes", "default", "help", "kind", "later", "metavar", "name", "short", "values")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Option:
         metavar: str = "",
         values: Sequence[str] = (),
         later: str = "",
+        completes: str = "",
     ) -> None:
         self.name = name
         self.short = short
@@ -57,6 +58,7 @@ class Option:
         self.default = default if default is not None else {BOOL: False, LIST: ()}.get(kind)
         self.values = values
         self.later = later
+        self.completes = completes
 
     def __str__(self) -> str:
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"

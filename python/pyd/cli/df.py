@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from pyd.cli import table
@@ -39,6 +40,14 @@ _CONTAINER_HEADERS = {
     "RunningFor": "CREATED",
     "Status": "STATUS",
     "Names": "NAMES",
+}
+_CACHE_HEADERS = {
+    "ID": "CACHE ID",
+    "CacheType": "CACHE TYPE",
+    "Size": "SIZE",
+    "CreatedSince": "CREATED",
+    "LastUsedSince": "LAST USED",
+    "Shared": "SHARED",
 }
 _VOLUME_HEADERS = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
 
@@ -89,8 +98,13 @@ def _verbose(found: Report) -> None:
     table.print_rows(texts["Containers"], _CONTAINER_HEADERS, tuple(_CONTAINER_HEADERS))
     print("\nLocal Volumes space usage:\n")
     table.print_rows(texts["Volumes"], _VOLUME_HEADERS, tuple(_VOLUME_HEADERS))
-    print("\nBuild cache usage: 0B")
-    print("\nEverything else:\n")
+    print(
+        f"\nBuild cache usage: {_size(next(row.size for row in found.rows if row.kind == 'Build Cache'))}\n"
+    )
+    if texts["BuildCache"]:
+        table.print_rows(texts["BuildCache"], _CACHE_HEADERS, tuple(_CACHE_HEADERS))
+        print()
+    print("Everything else:\n")
     rest = [_row(row) for row in found.rows[4:]]
     table.print_rows(rest, _HEADERS, ("Type", "TotalCount", "Size", "Reclaimable"))
 
@@ -134,7 +148,19 @@ def _verbose_texts(found: Report) -> dict[str, Any]:
     volumes = [
         {"Name": use.record.name, "Links": str(use.links), "Size": _size(use.size)} for use in found.volumes
     ]
-    return {"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": []}
+    cache = [
+        {
+            "ID": entry.id[:12],
+            "CacheType": entry.kind,
+            "Size": _size(entry.size),
+            "CreatedSince": f"{table.human_duration(time.time() - entry.created)} ago",
+            "LastUsedSince": f"{table.human_duration(time.time() - entry.used)} ago",
+            "Shared": str(entry.is_shared).lower(),
+            "Description": printable(entry.description),
+        }
+        for entry in found.cache
+    ]
+    return {"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": cache}
 
 
 def _ago(created: str) -> str:

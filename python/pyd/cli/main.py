@@ -45,6 +45,7 @@ _CONTAINER = {
     "wait": "containers",
 }
 _IMAGE = {
+    "build": "build",
     "copy": "copy",
     "diff": "explore",
     "explore": "explore",
@@ -68,12 +69,22 @@ _ARTIFACT = dict.fromkeys(("attach", "ls", "pull", "push", "rm"), "artifact")
 _MANIFEST = dict.fromkeys(("annotate", "create", "inspect", "push", "rm"), "manifest")
 _VOLUME = {**dict.fromkeys(("create", "inspect", "ls", "list", "rm", "remove"), "volumes"), "prune": "prune"}
 _NETWORK = {"prune": "prune"}
+_BUILDER = {"build": "build", "du": "builder", "prune": "builder"}
+_BUILDX = {
+    **_BUILDER,
+    "b": "build",
+    **dict.fromkeys(("create", "inspect", "ls", "rm", "stop", "use", "version"), "buildx"),
+}
+_BUILD_CACHE = {"ls": "builder", "prune": "builder"}
 _SYSTEM = {"info": "system", "doctor": "system", "df": "df", "check": "check", "prune": "prune"}
 
 # group -> (help, subcommand -> module)
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "container": ("Manage containers", _CONTAINER),
     "image": ("Manage images", _IMAGE),
+    "builder": ("Manage builds", _BUILDER),
+    "buildx": ("Build images", _BUILDX),
+    "build-cache": ("See and prune what builds have kept", _BUILD_CACHE),
     "artifact": ("Manage files in registries, attached to images or not", _ARTIFACT),
     "manifest": ("Manage manifests of several platforms", _MANIFEST),
     "volume": ("Manage volumes", _VOLUME),
@@ -85,6 +96,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
 # top-level command -> module
 TOP: dict[str, str] = {
     **{name: module for name, module in _CONTAINER.items() if name not in ("ls", "list", "prune", "inspect")},
+    "build": "build",
     "inspect": "inspect",
     "images": "images",
     "history": "images",
@@ -103,6 +115,8 @@ TOP: dict[str, str] = {
     "doctor": "system",
     "completion": "completion",
 }
+# their errors begin as buildx's do
+_BUILDS = ("build", "b", "bake", "f")
 # their exit status is the container's, so that errors of pyd itself are 125
 _STARTERS = ("pyd run", "pyd create", "pyd container run", "pyd container create")
 _GLOBALS = {
@@ -132,7 +146,7 @@ def entry() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit status is the return value."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    path = "pyd"
+    path, command = "pyd", None
     try:
         arguments = _globals(arguments)
         if not arguments or arguments[0] in ("help", "--help", "-h"):
@@ -158,8 +172,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except UsageError as error:
-        prefix = "pyd: " if path in _STARTERS else ""
-        _say(f"{prefix}{error.message}\nSee '{path} --help'.", error.hint)
+        prefix = "pyd: " if path in _STARTERS else "ERROR: " if path.split()[-1] in _BUILDS else ""
+        usage = ""
+        if command is not None and prefix == "ERROR: " and " requires " in error.message:
+            usage = f"\n\nUsage:  {path} [OPTIONS] {command.usage}\n\n{command.help}"
+        _say(f"{prefix}{error.message}\nSee '{path} --help'.{usage}", error.hint)
         return error.exit_code
     except errors.PydError as error:
         return report(error, path)
@@ -184,6 +201,8 @@ def find(arguments: list[str]) -> tuple[Command | None, str, list[str]]:
     path = f"pyd {name}"
     if name in GROUPS:
         subcommands = GROUPS[name][1]
+        if name in ("builder", "buildx"):
+            rest = _builder_last(rest)
         if not rest or rest[0] in ("--help", "-h", "help"):
             return None, path, []
         if rest[0] not in subcommands:
@@ -194,6 +213,16 @@ def find(arguments: list[str]) -> tuple[Command | None, str, list[str]]:
     if name not in TOP:
         raise UsageError(f"pyd: '{name}' is not a pyd command.", exit_code=1)
     return load(TOP[name], name), path, rest
+
+
+def _builder_last(words: list[str]) -> list[str]:
+    """buildx takes --builder before its subcommand too: here all take it after that."""
+    flags = []
+    while words and words[0].partition("=")[0] == "--builder":
+        count = 1 if "=" in words[0] else 2
+        flags += words[:count]
+        words = words[count:]
+    return [*words[:1], *flags, *words[1:]]
 
 
 def load(module: str, name: str) -> Command:
@@ -243,7 +272,10 @@ def report(error: errors.PydError, path: str) -> int:
         traceback.print_exception(error)
     command = path.split()[-1]
     starts = path in _STARTERS
-    _say(f"{'pyd: ' if starts else ''}Error response from daemon: {error.message}", error.hint)
+    if command in _BUILDS:
+        _say(f"ERROR: {error.message}", error.hint)
+    else:
+        _say(f"{'pyd: ' if starts else ''}Error response from daemon: {error.message}", error.hint)
     if starts or isinstance(error, errors.Cancelled):
         return error.exit_code
     return error.exit_code if command == "exec" and isinstance(error, errors.StartError) else 1

@@ -75,26 +75,26 @@ def system(args: Args) -> int:
 
 
 def _prune(args: Args, engine: Engine, plan: prune.Plan, warning: str) -> int:
-    preview = _preview(plan)
+    lines = preview(plan)
     if args.flag("dry-run"):
-        print("\n".join(preview))
+        print("\n".join(lines))
         return 0
-    if not args.flag("force") and not confirmed("\n".join([warning, "", *preview, ""])):
+    if not args.flag("force") and not confirmed("\n".join([warning, "", *lines, ""])):
         return 0
     _report(prune.carry_out(engine, plan))
     return 0
 
 
-def _preview(plan: prune.Plan) -> Sequence[str]:
+def preview(plan: prune.Plan) -> Sequence[str]:
     lines = ["Nothing to remove"] if not plan.items else ["To be removed:"]
     for item in plan.items:
         short = item.id.removeprefix("sha256:")[:12] if item.kind in _SHORT else printable(item.id)
-        title = printable(item.title) if item.title != item.id else ""
+        title = printable(item.title)[:80] if item.title != item.id else ""
         lines.append(f"  {item.kind:<9}  {decimal_size(item.bytes, 4):>7}  {short}  {title}".rstrip())
     return [*lines, f"Total reclaimable space: {decimal_size(plan.bytes, 4)}"]
 
 
-_SHORT = (prune.CONTAINER, prune.IMAGE, prune.NETWORK)
+_SHORT = (prune.CONTAINER, prune.IMAGE, prune.NETWORK, prune.CACHE)
 
 
 def _report(done: prune.Done) -> None:
@@ -102,6 +102,8 @@ def _report(done: prune.Done) -> None:
         if found := done.of(kind):
             names = [item.title if kind == prune.NETWORK else item.id for item in found]
             print("\n".join([title, *names]) + "\n")
+    if found := done.of(prune.CACHE):
+        print("\n".join(["Deleted build cache objects:", *(item.id for item in found)]) + "\n")
     if done.lines:
         # here, and only here, Docker writes these words in lower case
         lines = [line[0].lower() + line[1:] for line in done.lines]
@@ -145,7 +147,7 @@ COMMANDS = {
     "system prune": Command(
         "prune",
         system,
-        "Remove containers, networks and images that are not used",
+        "Remove containers, networks, images and build cache that are not used",
         (
             Option("all", BOOL, "Remove all unused images, not just dangling ones", short="a"),
             _DRY_RUN,

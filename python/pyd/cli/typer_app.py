@@ -14,8 +14,9 @@ from pyd.cli import main as entry
 from pyd.cli.command import BOOL, LIST, Command, Option
 
 COMMON = (
-    "run exec ps pull push images start stop restart kill logs attach create rm rmi wait inspect top stats "
-    "port pause unpause rename update load import tag history login logout info version doctor completion"
+    "run exec ps build pull push images start stop restart kill logs attach create rm rmi wait inspect "
+    "top stats port pause unpause rename update load import tag history login logout info version doctor "
+    "completion"
 ).split()
 EPILOG = (
     "Global options: --data-root DIR, --run-root DIR (where the objects live), -D/--debug (tracebacks), "

@@ -7,14 +7,16 @@ four are Docker's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pyd.engine import prune
+from pyd.engine import build_cache, prune
 from pyd.engine.image_views import NONE
 from pyd.oci.reference import Reference
 from pyd.store.disk import Disk, measure
 
 if TYPE_CHECKING:
+    from pyd.engine.build_cache import Entry
     from pyd.engine.engine import Engine
     from pyd.store import ContainerRecord, VolumeRecord
     from pyd.store.images import ImageSummary
@@ -60,6 +62,7 @@ class Report:
     images: tuple[ImageUse, ...]
     containers: tuple[ContainerUse, ...]
     volumes: tuple[VolumeUse, ...]
+    cache: tuple[Entry, ...]
     total: int  # what du(1) says of the data-root
     reclaimable: int  # what `system prune --all --volumes` frees
 
@@ -77,12 +80,14 @@ def report(engine: Engine) -> Report:
         VolumeUse(record, len(engine.store.volumes.users(record.name)), disk.volumes.get(record.name, 0))
         for record in engine.store.volumes.list()
     )
+    cache = tuple(build_cache.entries(engine.store, disk))
     everything = prune.system(engine, (), everything=True, with_volumes=True, disk=disk)
     return Report(
-        rows=_rows(engine, disk, images, containers, volumes),
+        rows=_rows(engine, disk, images, containers, volumes, cache),
         images=images,
         containers=containers,
         volumes=volumes,
+        cache=cache,
         total=disk.total,
         reclaimable=everything.bytes,
     )
@@ -113,8 +118,12 @@ def _rows(
     images: tuple[ImageUse, ...],
     containers: tuple[ContainerUse, ...],
     volumes: tuple[VolumeUse, ...],
+    cache: tuple[Entry, ...],
 ) -> tuple[Row, ...]:
     needed = prune.Needed.of(engine.store)
+    # a layer that an image or a container has too is counted for the images
+    cached = sum(entry.own for entry in cache)
+    layers_of_builds = sum(entry.own for entry in cache if entry.layer)
     garbage = [item.id for item in prune.leftovers(engine.store, disk, needed)]
     unused = [use.image.id for use in images if not use.image.containers]
     for image_id in unused:
@@ -127,7 +136,13 @@ def _rows(
     used = [use for use in volumes if use.links]
     partials = sum(size for path, size in disk.partials.items() if path in garbage)
     return (
-        Row("Images", len(images), len(images) - len(unused), sum(disk.layers.values()), layers),
+        Row(
+            "Images",
+            len(images),
+            len(images) - len(unused),
+            sum(disk.layers.values()) - layers_of_builds,
+            layers,
+        ),
         Row(
             "Containers",
             len(containers),
@@ -142,7 +157,13 @@ def _rows(
             sum(disk.volumes.values()),
             sum(use.size for use in volumes if not use.links),
         ),
-        Row("Build Cache", 0, 0, 0, 0),
+        Row(
+            "Build Cache",
+            len(cache),
+            sum(entry.is_used for entry in cache),
+            cached,
+            sum(entry.own for entry in cache if not entry.is_used),
+        ),
         Row(
             "Image Blobs",
             len(disk.blobs),
@@ -171,6 +192,26 @@ def name_of(image: ImageSummary) -> tuple[str, str]:
         reference = Reference.parse(key)
         return reference.familiar_repository, reference.tag or NONE
     return NONE, NONE
+
+
+def cache_document(entry: Entry) -> dict[str, Any]:
+    """An entry of the build cache, as the Engine API names its fields; times RFC 3339."""
+    return {
+        "ID": entry.id,
+        "Parents": [entry.parent] if entry.parent else [],
+        "Type": entry.kind,
+        "Description": entry.description,
+        "InUse": entry.is_used,
+        "Shared": entry.is_shared,
+        "Mutable": entry.is_mutable,
+        "Size": entry.size,
+        "CreatedAt": _time(entry.created),
+        "LastUsedAt": _time(entry.used),
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def document(found: Report) -> dict[str, Any]:
@@ -212,4 +253,5 @@ def document(found: Report) -> dict[str, Any]:
             for use in found.containers
         ],
         "Volumes": [{"Name": use.record.name, "Links": use.links, "Size": use.size} for use in found.volumes],
+        "BuildCache": [cache_document(entry) for entry in found.cache],
     }

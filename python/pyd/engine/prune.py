@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,14 @@ from pyd.errors import InvalidArgument, PydError
 from pyd.store.disk import Disk, measure
 
 if TYPE_CHECKING:
+    from pyd.engine.build_cache import Entry, Limits
     from pyd.engine.engine import Engine
     from pyd.store import ContainerRecord, Store
 
 Filters = Mapping[str, list[str]]
 
 CONTAINER, NETWORK, VOLUME, IMAGE, LEFTOVER = "container", "network", "volume", "image", "leftover"
+CACHE = "cache"
 _COMMON = ("until", "label", "label!")
 
 
@@ -38,6 +40,7 @@ class Item:
 class Plan:
     items: tuple[Item, ...]
     is_forced: bool = False  # images with a name go too
+    cache: tuple[Entry, ...] = ()  # what the items of this kind are
 
     @property
     def bytes(self) -> int:
@@ -103,8 +106,8 @@ def system(
     with_volumes: bool = False,
     disk: Disk | None = None,
 ) -> Plan:
-    """Containers, networks, images and, with `with_volumes`, anonymous volumes; what the removal of one makes
-    removable goes too. Filters: until, label, label!.
+    """Containers, networks, images, what builds keep and, with `with_volumes`, anonymous volumes; what the
+    removal of one makes removable goes too. Filters: until, label, label!.
     """
     from pyd.engine.filters import parse
 
@@ -118,8 +121,48 @@ def system(
     items += _networks(engine, values, gone)
     if with_volumes:
         items += _volumes(engine, values, disk, False, gone)
-    found = _images(engine.store, filters, disk, everything, gone)
-    return Plan((*items, *found.items), found.is_forced)
+    needed = Needed.of(engine.store, gone)
+    found = _images(engine.store, filters, disk, everything, gone, needed)
+    # what has no labels has not the one that is asked for
+    cache = [] if "label" in values else _cache(engine.store, _only(values, "until"), disk, everything)
+    items += [*found.items, *_cache_items(cache, disk, needed)]
+    return Plan(tuple(items), found.is_forced, tuple(cache))
+
+
+def builds(
+    store: Store,
+    filters: Filters,
+    *,
+    everything: bool = False,
+    limits: Limits | None = None,
+    disk: Disk | None = None,
+) -> Plan:
+    """What builds keep and no image has; `everything`: what images have too. Filters: build_cache.FILTERS."""
+    disk = disk or measure(store.paths)
+    found = _cache(store, filters, disk, everything, limits)
+    return Plan(tuple(_cache_items(found, disk, Needed.of(store))), cache=tuple(found))
+
+
+def _cache(
+    store: Store, filters: Filters, disk: Disk, everything: bool, limits: Limits | None = None
+) -> list[Entry]:
+    from pyd.engine import build_cache
+
+    found = build_cache.entries(store, disk)
+    free = build_cache.free_bytes(store.paths.data_root) if limits and limits.free else 0
+    return build_cache.prunable(found, filters, everything=everything, limits=limits, free=free)
+
+
+def _cache_items(found: Sequence[Entry], disk: Disk, needed: Needed) -> Iterator[Item]:
+    for entry in found:
+        freed = entry.size
+        if entry.layer:
+            freed = disk.layers.get(entry.layer, 0) if _last(needed.layers, entry.layer) else 0
+        yield Item(CACHE, entry.id, entry.description, freed)
+
+
+def _only(filters: Filters, *names: str) -> Filters:
+    return {name: values for name, values in filters.items() if name in names}
 
 
 def _containers(engine: Engine, filters: Filters, disk: Disk) -> list[Item]:
@@ -187,7 +230,14 @@ def _matcher(filters: Filters) -> Callable[[str, Mapping[str, str]], bool]:
     return matches
 
 
-def _images(store: Store, filters: Sequence[str], disk: Disk, everything: bool, gone: frozenset[str]) -> Plan:
+def _images(
+    store: Store,
+    filters: Sequence[str],
+    disk: Disk,
+    everything: bool,
+    gone: frozenset[str],
+    needed: Needed | None = None,
+) -> Plan:
     from pyd.engine.image_filters import PRUNE
     from pyd.engine.image_filters import Filters as ImageFilters
     from pyd.engine.image_remove import familiar
@@ -195,7 +245,7 @@ def _images(store: Store, filters: Sequence[str], disk: Disk, everything: bool, 
     chosen = ImageFilters(store, filters, PRUNE)
     # what counts is what `until` and `label` say; `dangling=false` is another way to say --all
     everything = everything or chosen.dangling is False
-    needed = Needed.of(store, gone)
+    needed = needed or Needed.of(store, gone)
     items = leftovers(store, disk, needed)
     for image in store.images.list():
         if set(needed.users[image.id]) - gone or (image.references and not everything):
@@ -209,7 +259,7 @@ def _images(store: Store, filters: Sequence[str], disk: Disk, everything: bool, 
 
 
 class Needed:
-    """How many images and containers need each layer and blob."""
+    """How many images and containers, and whether the build cache, need each layer and blob."""
 
     def __init__(self) -> None:
         self.layers: dict[str, int] = {}
@@ -233,6 +283,8 @@ class Needed:
             for row in store.db.query("SELECT container, chain_id FROM container_layers"):
                 if row["container"] not in gone:
                     made.layers[row["chain_id"]] = made.layers.get(row["chain_id"], 0) + 1
+            for chain_id in store.build_cache.chains():
+                made.layers[chain_id] = made.layers.get(chain_id, 0) + 1
             for row in store.db.query("SELECT id, image_id FROM containers"):
                 made.users.setdefault(row["image_id"], []).append(row["id"])
         return made
@@ -249,7 +301,7 @@ class Needed:
 
 
 def _last(counts: dict[str, int], name: str) -> bool:
-    counts[name] -= 1
+    counts[name] = counts.get(name, 0) - 1
     return counts[name] == 0
 
 
@@ -305,9 +357,23 @@ def carry_out(engine: Engine, plan: Plan) -> Done:
             except PydError:
                 continue  # started, taken into use or removed by somebody meanwhile
             removed.append(item)
+    cached = _remove_cache(engine.store, plan)
     done = remove_images(engine.store, plan)
+    if cached and not done.items:
+        engine.store.gc()
     engine.sweep()
-    return Done((*removed, *done.items), done.lines)
+    return Done((*removed, *done.items, *cached), done.lines)
+
+
+def _remove_cache(store: Store, plan: Plan) -> list[Item]:
+    if not plan.cache:
+        return []
+    from pyd.engine import build_cache
+
+    gone = {(entry.kind, entry.id) for entry in build_cache.remove(store, plan.cache)}
+    return [
+        item for entry, item in zip(plan.cache, plan.of(CACHE), strict=True) if (entry.kind, entry.id) in gone
+    ]
 
 
 def remove_images(store: Store, plan: Plan) -> Done:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pyd import _native
 from pyd.errors import PydError
 from pyd.oci.digest import Digest
+from pyd.store import audit_builds
 from pyd.store.again import differences
 from pyd.store.gc import ingest_lock
 from pyd.store.locks import acquire, try_acquire
@@ -32,7 +33,7 @@ class Finding:
     """`state`: damaged or missing, which is bad, or unused, which only takes space."""
 
     state: str
-    kind: str  # database, blob, layer, image, container, volume, file
+    kind: str  # database, blob, layer, build layer, image, container, volume, file
     name: str
     problem: str
     images: tuple[str, ...] = ()  # ids of those that need it
@@ -52,10 +53,11 @@ class Audit:
 
 def audit(store: Store, *, quick: bool = False, deep: bool = False) -> Audit:
     """`quick`: sizes are compared, contents are not read. `deep`: each layer is unpacked again from its blob
-    and compared, file by file. Changes nothing.
+    and compared, file by file. Layers of builds are packed again. Changes nothing.
     """
     findings: list[Finding] = []
-    checked = dict.fromkeys(("blobs", "layers", "images", "containers", "volumes"), 0)
+    kinds = ("blobs", "layers", "build layers", "images", "containers", "volumes")
+    checked = dict.fromkeys(kinds, 0)
     findings += _database(store)
     hashed = 0
     for digest, size, users in _blobs(store):
@@ -66,6 +68,10 @@ def audit(store: Store, *, quick: bool = False, deep: bool = False) -> Audit:
     for chain_id, size, users in _layers(store):
         checked["layers"] += 1
         finding = _layer(store, chain_id, size, users, deep)
+        findings += [finding] if finding else []
+    for chain_id in audit_builds.chains(store):
+        checked["build layers"] += 1
+        finding = _build_layer(store, chain_id, quick)
         findings += [finding] if finding else []
     for row in store.db.query("SELECT id, config FROM images"):
         checked["images"] += 1
@@ -182,6 +188,20 @@ def _lost(store: Store, chain_id: str, size: int, deep: bool, locked: bool) -> s
     return f"{', '.join(found[:3])}{more} {'is' if len(found) == 1 else 'are'} not as in the blob"
 
 
+def _build_layer(store: Store, chain_id: str, quick: bool = False) -> Finding | None:
+    found = audit_builds.problem(store, chain_id, quick=quick)
+    if found is None:
+        return None
+    is_missing, problem = found
+    images, containers = audit_builds.users(store, chain_id)
+    cure = "forget its steps: the next build does them again"
+    if containers:
+        problem, cure = f"{problem}; container {', '.join(one[:12] for one in containers)} needs it", ""
+    elif images:
+        cure = "remove the images that have it, and forget its steps: build them again"
+    return Finding(MISSING if is_missing else DAMAGED, "build layer", chain_id, problem, images, cure)
+
+
 def _unused(store: Store) -> Iterator[Finding]:
     """Files that no row knows. While somebody pulls it may be his: then nothing is said about them."""
     fd = try_acquire(ingest_lock(store))
@@ -196,11 +216,12 @@ def _unused(store: Store) -> Iterator[Finding]:
 def _unknown(store: Store) -> Iterator[Finding]:
     paths = store.paths
     layers = {chain_id[7:] for chain_id, _, _ in _layers(store)}
+    layers |= {chain_id[7:] for chain_id in audit_builds.chains(store)}
     blobs = {digest[7:] for digest, _, _ in _blobs(store)}
     containers = {record.id for record in store.containers.list()}
     volumes = {record.name for record in store.volumes.list()}
     for room, known, what, cure in (
-        (paths.snapshots, layers, "no image and no container has this layer", "delete it"),
+        (paths.snapshots, layers, "no image, container or build has this layer", "delete it"),
         (paths.content, blobs, "no image has this blob", "delete it"),
         (paths.containers, containers, "no container has this directory", "delete it"),
         # it may be all that is left of somebody's data
@@ -232,6 +253,8 @@ def _still(store: Store, one: Finding) -> bool:
             for chain_id, size, images in _layers(store)
             if chain_id == one.name
         )
+    if one.kind == "build layer":
+        return (found := _build_layer(store, one.name)) is not None and bool(found.repair)
     return True
 
 
@@ -240,6 +263,7 @@ def _take_away(store: Store, one: Finding) -> None:
     verbs: dict[str, Callable[[], None]] = {
         "blob": lambda: _forget_blob(store, one.name),
         "layer": lambda: _forget_layer(store, one.name),
+        "build layer": lambda: _forget_build_layer(store, one.name),
         "image": lambda: store.images.delete(one.name),
         "file": lambda: store.trash.take(one.name),
     }
@@ -250,6 +274,11 @@ def _forget_blob(store: Store, digest: str) -> None:
     with store.db.write() as tx:
         tx.execute("DELETE FROM image_blobs WHERE digest = ?", (digest,))
     store.trash.take(store.content.path(digest))
+
+
+def _forget_build_layer(store: Store, chain_id: str) -> None:
+    audit_builds.forget(store, chain_id)
+    _forget_layer(store, chain_id)
 
 
 def _forget_layer(store: Store, chain_id: str) -> None:

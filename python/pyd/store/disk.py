@@ -22,6 +22,8 @@ class Disk:
     containers: Mapping[str, int]  # by id, without the logs
     logs: Mapping[str, int]  # by id of the container
     volumes: Mapping[str, int]  # by name
+    mounts: Mapping[str, int]  # by name: what `RUN --mount=type=cache` keeps
+    build: Mapping[str, int]  # by path: what else builds keep beside their layers
     partials: Mapping[str, int]  # by path: what is being fetched or unpacked
     trash: int
     database: int
@@ -31,7 +33,10 @@ class Disk:
     @property
     def total(self) -> int:
         """What `du -sx DATA_ROOT` says."""
-        parts = (self.layers, self.blobs, self.containers, self.logs, self.volumes, self.partials)
+        parts = (
+            *(self.layers, self.blobs, self.containers, self.logs, self.volumes, self.partials),
+            *(self.mounts, self.build),
+        )
         return sum(sum(part.values()) for part in parts) + sum(
             (self.trash, self.database, self.registry, self.other)
         )
@@ -46,6 +51,8 @@ def measure(paths: Paths) -> Disk:
         paths.containers,
         paths.volumes,
         paths.trash,
+        paths.build,
+        f"{paths.build}/mounts",
     )
     # the directories themselves, with those that lead to them
     own = {paths.data_root, os.path.dirname(paths.content), *rooms}
@@ -59,7 +66,7 @@ def measure(paths: Paths) -> Disk:
         for name in _names(directory)
         if f"{directory}/{name}" not in own and f"{directory}/{name}" not in database
     ]
-    entries = [f"{room}/{name}" for room in rooms for name in inside[room]]
+    entries = [f"{room}/{name}" for room in rooms for name in inside[room] if f"{room}/{name}" not in own]
     # in this order: a blob that the registry has too is not freed when the images give it up
     wanted = [*others, *entries, *logs.values(), *database]
     found = {path: usage[0] for path, usage in zip(wanted, _native.disk_usage(wanted), strict=True)}
@@ -82,6 +89,12 @@ def measure(paths: Paths) -> Disk:
         containers={name: max(0, found[paths.container(name)] - found[log]) for name, log in logs.items()},
         logs={name: found[log] for name, log in logs.items()},
         volumes={name: found[f"{paths.volumes}/{name}"] for name in inside[paths.volumes]},
+        mounts={name: found[f"{rooms[-1]}/{name}"] for name in inside[rooms[-1]]},
+        build={
+            path: found[path]
+            for path in (f"{paths.build}/{name}" for name in inside[paths.build])
+            if path in found
+        },
         partials={path: found[path] for path in partials},
         trash=sum(found[f"{paths.trash}/{name}"] for name in inside[paths.trash]),
         database=sum(found[path] for path in database),
