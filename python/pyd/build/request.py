@@ -21,6 +21,7 @@ class BuildRequest:
     dockerfile: str = ""
     text: bytes | None = None
     stdin: BinaryIO | None = None
+    stdout: BinaryIO | None = None  # for an output whose dest is "-"
 
     tags: tuple[str, ...] = ()
     target: str = ""

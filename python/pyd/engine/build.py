@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from pyd import _native
-from pyd.build import assemble, contexts, epochs, late
+from pyd.build import annotations as image_annotations
+from pyd.build import assemble, contexts, epochs, late, outputs
+from pyd.build.annotations import Annotations
 from pyd.build.build import Build
 from pyd.build.events import Watcher
 from pyd.build.files import HostTree, Tree
@@ -47,21 +49,47 @@ def build(engine: Engine, request: BuildRequest, watcher: Watcher | None = None)
     what the context, registries and outputs raise.
     """
     watcher = watcher or Watcher()
-    outputs = build_outputs.check(request)
+    wanted = outputs.parse(request.outputs, request.tags)
+    annotated = image_annotations.parse(request.annotations)
+    platforms = [Platform.parse(text) for text in request.platforms] or [_default_platform()]
+    outputs.check(wanted, indexed=len(platforms) > 1 or bool(request.attests))
     store = engine.store
     sweep(engine)
     try:
         with fetching(store), late.looked_at(store), _scratch(engine) as scratch, ExitStack() as stack:
             made = _prepare(engine, request, watcher, scratch, stack)
-            remotes = build_outputs.caches(engine, request, watcher)
-            made.steps.remotes += remotes
             try:
-                builts = _solve(made, request)
+                builts = _solve(made, request, platforms)
             finally:
                 _sync(engine, made)
-            return build_outputs.write(engine, made, builts, outputs)
+            return _export(made, builts, wanted, annotated)
     finally:
         watcher.finishes()
+
+
+def _export(
+    made: Build, builts: Sequence[Built], wanted: Sequence[outputs.Output], annotated: Annotations
+) -> BuildResult:
+    step = made.step("exporting to " + (wanted[0].type if wanted else "nothing"))
+    made.watcher.begins(step)
+    try:
+        exported = build_outputs.export(
+            build_outputs.Job(
+                store=made.store,
+                builts=builts,
+                annotations=annotated,
+                epoch=made.epoch,
+                stdout=made.request.stdout,
+                tell=lambda what, done, total: made.watcher.counts(step, what, done, total),
+                warn=made.watcher.warns,
+            ),
+            wanted,
+        )
+    except BaseException as error:
+        made.watcher.ends(step, error)
+        raise
+    made.watcher.ends(step)
+    return BuildResult(exported.image_id, exported.digest, builts, exported.metadata)
 
 
 def _prepare(
@@ -119,8 +147,7 @@ def _allowed(request: BuildRequest) -> frozenset[str]:
     return frozenset([*request.allow, *implied])
 
 
-def _solve(made: Build, request: BuildRequest) -> list[Built]:
-    platforms = [Platform.parse(text) for text in request.platforms] or [_default_platform()]
+def _solve(made: Build, request: BuildRequest, platforms: Sequence[Platform]) -> list[Built]:
     host, volumes = job_limits(request)
     slots = threading.Semaphore(MAX_RUNS)
     builts = []

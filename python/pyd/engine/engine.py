@@ -103,7 +103,6 @@ class Engine:
         )
         return run(self, wanted, stdin)
 
-<<<<<<< HEAD
     def build(self, request: BuildRequest | None = None, watcher: BuildWatcher | None = None) -> BuildResult:
         """Build an image: of the directory "." and its Dockerfile unless `request` says otherwise.
 
@@ -113,13 +112,6 @@ class Engine:
         from pyd.engine.build import build
 
         return build(self, request or BuildRequest(), watcher)
-=======
-    def build(self, request: BuildRequest, watcher: BuildWatcher | None = None) -> BuildResult:
-        """Build what `request` says; `watcher` is told how it gets on, from several threads."""
-        from pyd.engine.build import build
-
-        return build(self, request, watcher)
->>>>>>> 91a411d (pyd build and its flags, displays of a build as BuildKit's, what builds keep is listed, counted, checked and pruned)
 
     def close(self) -> None:
         """Close the database of this thread and collect shims that have ended."""
