@@ -30,7 +30,8 @@ class Told(Watcher):
 
     def begins(self, step: Step) -> None:
         with self.lock:
-            self.steps.append(step.instruction or step.name)
+            if step.instruction:
+                self.steps.append(step.instruction)
             self.spans[step.instruction] = (time.monotonic(), 0.0)
 
     def cached(self, step: Step) -> None:

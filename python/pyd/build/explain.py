@@ -1,5 +1,4 @@
-"""Why a step is not in the cache: the first of its inputs that differs from the last time it was done here.
-"""
+"""Why a step is not in the cache: the first of its inputs that differs from the last time it was done here."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.build import arguments, words
@@ -316,9 +317,9 @@ class Solver:
         return future.result()
 
     def _prepared(self, state: State, *, same: bool = False) -> State:
-        """As the start of a stage: arguments of an earlier stage are out of scope."""
-        from dataclasses import replace
-
+        """As the start of a stage. `same`: it is an earlier stage, whose arguments are inherited."""
+        if same:
+            return replace(state, cmd_given=False)
         env = dict(entry.partition("=")[::2] for entry in state.config.get("Env") or ())
         return replace(state, env=env, args={}, cmd_given=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ class StageJob:
         state = self._base()
         triggers = [trigger(text, self.stage.base) for text in state.config.get("OnBuild") or ()]
         if triggers:
-            state = _changed(state, config={**state.config, "OnBuild": None})
+            state = replace(state, config={**state.config, "OnBuild": None})
             self._total += sum(map(_has_step, triggers))
         for instruction in triggers:
             state = self._apply(state, instruction, "ONBUILD ")
@@ -122,14 +123,14 @@ class StageJob:
         if isinstance(instruction, Workdir):
             state = self._settings(state, instruction)
         entry = self._entry(_said(state, instruction), empty=outcome.layer is None)
-        return _changed(state, layers=layers, history=(*state.history, entry))
+        return replace(state, layers=layers, history=(*state.history, entry))
 
     def _configure(self, state: State, instruction: Instruction) -> State:
         state = self._settings(state, instruction)
         said = _said(state, instruction)
         if not said:  # ONBUILD leaves no trace but its trigger
             return state
-        return _changed(state, history=(*state.history, self._entry(said, empty=True)))
+        return replace(state, history=(*state.history, self._entry(said, empty=True)))
 
     def _settings(self, state: State, instruction: Instruction) -> State:
         settings = config.apply(state.config, instruction, cmd_is_set=state.cmd_given)
@@ -139,7 +140,7 @@ class StageJob:
             changes["author"] = instruction.maintainer
         if instruction.keyword == "CMD":
             changes["cmd_given"] = True
-        return _changed(state, **changes)
+        return replace(state, **changes)
 
     def _arg(self, state: State, instruction: Arg) -> State:
         found = arguments.resolve(
@@ -150,7 +151,7 @@ class StageJob:
             for name, value in found
             if value is not None and name not in arguments.NOT_IN_ENVIRONMENT
         }
-        return _changed(
+        return replace(
             state,
             env={**state.env, **given},
             args={**state.args, **dict(found)},
@@ -197,9 +198,3 @@ def _said(state: State, instruction: Instruction) -> str:
 
 def _has_step(instruction: Instruction) -> bool:
     return isinstance(instruction, (Run, Transfer, Workdir))
-
-
-def _changed(state: State, **changes: Any) -> State:
-    from dataclasses import replace
-
-    return replace(state, **changes)
