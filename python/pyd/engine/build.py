@@ -101,6 +101,7 @@ def _prepare(
     sources = Sources(secrets=secrets, ssh=ssh)
     context = stack.enter_context(contexts.opened(request, scratch, sources))
     dockerfile, script = _read(context)
+    watcher.reads(dockerfile.name, dockerfile.lines)
     named: dict[str, Tree | str] = {}
     for name, value in request.build_contexts.items():
         found = stack.enter_context(opened_named(name, value, scratch, sources))
