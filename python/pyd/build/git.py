@@ -26,6 +26,7 @@ from pyd.record import Record
 
 __all__ = ["Checkout", "GitSource", "Repository", "Resolved", "check_checksum", "parse"]
 
+_MOST_FILES = 4_000_000  # of a commit, directories too
 # what a server says that gives out the tips of branches only
 _UNADVERTISED = ("not our ref", "unadvertised object", "allow request for")
 
@@ -94,6 +95,8 @@ class Repository:
         self._git.run("config", "--", "remote.origin.url", self._source.remote, directory=tree)
         try:
             commit = self._fetch(tree, resolved)
+            listing = ("-r", "-t", "-z", "--name-only", "--full-tree", commit)
+            self._git.run("ls-tree", *listing, directory=tree, most=_MOST_FILES)
             self._git.run("checkout", "--quiet", "--force", "--detach", commit, "--", directory=tree)
             if self._source.submodules is not False and os.path.lexists(f"{tree}/.gitmodules"):
                 words = ("--init", "--recursive", "--depth=1", "--quiet")

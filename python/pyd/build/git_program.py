@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import select
 import shlex
 import shutil
@@ -22,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO
 
 from pyd.build import room
-from pyd.errors import DeadlineExceeded, NotSupported, PydError, Unavailable, from_os_error
+from pyd.errors import CorruptData, DeadlineExceeded, NotSupported, PydError, Unavailable, from_os_error
 
 _SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -95,9 +96,10 @@ class Git:
                 self._environment[f"GIT_CONFIG_KEY_{index}"] = name
                 self._environment[f"GIT_CONFIG_VALUE_{index}"] = value
 
-    def run(self, *words: str, directory: str = "") -> str:
-        """What it writes to stdout. Raises Unavailable with its complaint, DeadlineExceeded, and KernelError
-        when the disk is full.
+    def run(self, *words: str, directory: str = "", most: int = 0) -> str:
+        """What it writes to stdout. `most`: records, each with a NUL at its end, that it may write; they are
+        counted and not given back. Raises Unavailable with its complaint, CorruptData for too many records,
+        DeadlineExceeded, and KernelError when the disk is full.
         """
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
         command = [self._program, *settings, *words]
@@ -116,7 +118,11 @@ class Git:
         except OSError as error:
             raise from_os_error(error, f"starting {self._program}") from error
         assert process.stdout is not None and process.stderr is not None
-        out, complaint = _Reader(process.stdout, _MOST), _Reader(process.stderr, _SHOWN, tail=True)
+        with contextlib.suppress(ProcessLookupError):
+            # trees that stand for 10^9 files are small until they are unpacked into memory
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (_memory(), _memory()))
+        out = _Reader(process.stdout, 0 if most else _MOST, records=most)
+        complaint = _Reader(process.stderr, _SHOWN, tail=True)
         try:
             self._wait(process, doing, out)
             for reader in (out, complaint):
@@ -144,8 +150,12 @@ class Git:
         finally:
             os.close(pidfd)
         process.wait()
+        if out.overflown:
+            self._look(doing, out, until)
 
     def _look(self, doing: str, out: _Reader, until: float) -> None:
+        if out.overflown and out.records:
+            raise CorruptData(f"{doing}: the commit has more than {out.records} files")
         if out.overflown:
             raise Unavailable(f"{doing}: the server answers with more than {_MOST >> 20} MiB")
         if time.monotonic() > until:
@@ -176,13 +186,17 @@ class Git:
 
 
 class _Reader(threading.Thread):
-    """Reads a pipe to its end. Keeps the first `limit` bytes, or with `tail` the last; never more."""
+    """Reads a pipe to its end. Keeps the first `limit` bytes, or with `tail` the last. With `records` it
+    keeps none and counts NULs.
+    """
 
-    def __init__(self, pipe: IO[bytes], limit: int, *, tail: bool = False) -> None:
+    def __init__(self, pipe: IO[bytes], limit: int, *, tail: bool = False, records: int = 0) -> None:
         super().__init__(daemon=True)
         self._pipe = pipe
         self._limit = limit
         self._tail = tail
+        self._count = 0
+        self.records = records
         self.data = bytearray()
         self.overflown = False
         self.start()
@@ -190,13 +204,21 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         with self._pipe:
             while chunk := os.read(self._pipe.fileno(), 1 << 16):
+                if self.records:
+                    self._count += chunk.count(b"\0")
+                    self.overflown = self._count > self.records
+                    continue
                 self.data += chunk
-                if len(self.data) > self._limit:
+                if self._tail:
+                    del self.data[: -self._limit]
+                elif len(self.data) > self._limit:
                     self.overflown = True
-                    if self._tail:
-                        del self.data[: -self._limit]
-                    else:
-                        del self.data[self._limit :]
+                    del self.data[self._limit :]
+
+
+def _memory() -> int:
+    """Bytes that one process of git may have: half of the machine's."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _environment(home: str, agent: str) -> dict[str, str]:
