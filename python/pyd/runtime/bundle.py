@@ -41,7 +41,10 @@ def _write(path: str, value: Mapping[str, Any]) -> None:
 
 
 def remove(directory: str) -> None:
-    """Remove the bundle. Only known names first: rmtree is for what somebody else put there."""
+    """Remove the bundle. Only known names first: rmtree is for what somebody else put there.
+
+    `empty` is the runtime's, which puts it below a single layer to mount.
+    """
     for name in ("config.json", "shim.json", "shim.sock", "shim.lock"):
         try:
             os.unlink(f"{directory}/{name}")
@@ -49,7 +52,7 @@ def remove(directory: str) -> None:
             pass
     try:
         # each for itself: whoever made it may have been killed between the two
-        for path in (f"{directory}/rootfs", directory):
+        for path in (f"{directory}/rootfs", f"{directory}/empty", directory):
             with suppress(FileNotFoundError):
                 os.rmdir(path)
     except OSError:

@@ -18,6 +18,7 @@ pub mod idmap;
 pub mod init;
 pub mod intel_rdt;
 pub mod launch;
+mod layer_mount;
 pub mod masks;
 pub mod memory_policy;
 pub mod mount_options;

@@ -19,6 +19,7 @@ use pyd_sys::path::{
 
 use crate::cgroup_mount::CgroupView;
 use crate::error::{Error, Result};
+use crate::layer_mount::{self, LayerMount};
 use crate::mount_options::MountOptions;
 use crate::procfs::Procfs;
 use crate::spec::{self, LinuxIdMapping, Mount, Spec};
@@ -60,12 +61,15 @@ pub struct Entry<'a> {
     source: Option<PathBuf>,
     /// The tree to attach, where it had to be opened in the parent.
     prepared: Option<OwnedFd>,
+    /// What it is made from, if that is layers.
+    layers: Option<LayerMount>,
 }
 
 impl<'a> Mounts<'a> {
     /// Parent: parses the options and opens the sources that init could not open. `bundle` is absolute.
     pub fn prepare(spec: &'a Spec, bundle: &Path, procfs: &Procfs) -> Result<Self> {
         let own_users = spec::new_namespaces(spec) & libc::CLONE_NEWUSER as u64 != 0;
+        let mapped_root = own_users && nix::unistd::geteuid().is_root();
         let mut entries = Vec::new();
         for mount in spec.mounts().iter().flatten() {
             let options = MountOptions::parse(mount.options().as_deref().unwrap_or(&[]))?;
@@ -77,18 +81,29 @@ impl<'a> Mounts<'a> {
                 options,
                 source,
                 prepared: None,
+                layers: layers(mount)?,
             };
             let maps = id_maps(spec, &entry)?;
             // Mapped root may not walk to a source, and cannot map ids of a filesystem that is not its own.
-            if entry.is_bind()
-                && (maps.is_some() || (own_users && nix::unistd::geteuid().is_root()))
-            {
+            if entry.is_bind() && (maps.is_some() || mapped_root) {
                 entry.prepared = Some(entry.open_source(maps.map(|maps| (procfs, maps)))?);
             } else if maps.is_some() {
                 return Err(Error::invalid(format!(
                     "{}: idmap is for bind mounts",
                     entry.destination.display()
                 )));
+            }
+            if let Some(layers) = &mut entry.layers {
+                let cannot = format!("cannot mount {}", entry.destination.display());
+                let made = layers.complete(bundle);
+                made.and_then(|()| {
+                    if mapped_root {
+                        layers.prepare()
+                    } else {
+                        Ok(())
+                    }
+                })
+                .map_err(|e| e.context(cannot))?;
             }
             entries.push(entry);
         }
@@ -102,12 +117,13 @@ impl<'a> Mounts<'a> {
         })
     }
 
-    /// Whether `/dev` is a directory of the host, whose nodes are not ours to make.
+    /// Whether `/dev` is a directory that exists already, whose nodes are not ours to make.
     #[must_use]
     pub fn binds_dev(&self) -> bool {
         self.entries
             .iter()
-            .any(|entry| entry.is_bind() && entry.destination == Path::new("/dev"))
+            .filter(|entry| entry.is_bind() || entry.layers.is_some())
+            .any(|entry| entry.destination == Path::new("/dev"))
     }
 
     /// Whether a cgroup filesystem is among them.
@@ -153,9 +169,12 @@ impl Entry<'_> {
         if self.options.remount {
             return self.remount(root);
         }
-        let mount = match self.is_bind() {
-            true => self.attach_bind(root)?,
-            false => self.attach_filesystem(root, label)?,
+        let mount = if let Some(layers) = &self.layers {
+            self.attach_tree(root, layers.tree(root)?)?
+        } else if self.is_bind() {
+            self.attach_tree(root, self.bound()?)?
+        } else {
+            self.attach_filesystem(root, label)?
         };
         if self.options.recursive != MountAttr::default() {
             set_attributes(&mount, &self.options.recursive, true)
@@ -172,17 +191,17 @@ impl Entry<'_> {
         Ok(())
     }
 
-    fn attach_bind(&self, root: BorrowedFd<'_>) -> Result<OwnedFd> {
-        let opened;
-        let tree = match &self.prepared {
+    /// The tree of a bind mount.
+    fn bound(&self) -> Result<OwnedFd> {
+        match &self.prepared {
             Some(tree) => tree
                 .try_clone()
-                .map_err(|_| Error::os("mounts", "dup", Errno::EMFILE))?,
-            None => {
-                opened = self.open_source(None)?;
-                opened
-            }
-        };
+                .map_err(|_| Error::os("mounts", "dup", Errno::EMFILE)),
+            None => self.open_source(None),
+        }
+    }
+
+    fn attach_tree(&self, root: BorrowedFd<'_>, tree: OwnedFd) -> Result<OwnedFd> {
         let directory = is_directory(&tree).map_err(|e| Error::os("mounts", "fstat", e))?;
         if self.destination == Path::new("/proc") && !is_procfs(tree.as_fd())? {
             self.refuse_on_proc()?;
@@ -436,6 +455,14 @@ pub fn refuse_link(path: &Path, errno: Errno) -> Error {
 fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool> {
     let kind = fstatfs(fd).map_err(|e| Error::os("mounts", "fstatfs", e))?;
     Ok(kind.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+fn layers(mount: &Mount) -> Result<Option<LayerMount>> {
+    if mount.typ().as_deref() != Some(layer_mount::KIND) {
+        return Ok(None);
+    }
+    let source = mount.source().as_deref().unwrap_or(Path::new(""));
+    LayerMount::parse(&source.to_string_lossy()).map(Some)
 }
 
 type IdMaps<'a> = (&'a [LinuxIdMapping], &'a [LinuxIdMapping]);

@@ -196,7 +196,7 @@ pub(crate) fn propagate(path: impl AsRef<Path>, flags: MsFlags) -> Result<()> {
 }
 
 /// A detached overlay.
-fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
+pub(crate) fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
     if !appends_layers() {
         return mount_overlay_legacy(overlay);
     }

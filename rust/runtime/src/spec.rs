@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use oci_spec::runtime::*;
@@ -32,6 +33,35 @@ pub struct Overlay {
     /// Do without syncing: the upper directory is worthless after a crash.
     #[serde(default)]
     pub volatile: bool,
+}
+
+impl Overlay {
+    /// Whether it can be mounted, as far as its text tells; an error begins with the name of the field.
+    pub fn check(&self) -> Result<()> {
+        if self.lower.is_empty() {
+            return Err(Error::invalid("\"lower\" names no directory"));
+        }
+        if self.upper.is_some() != self.work.is_some() {
+            return Err(Error::invalid("\"upper\" and \"work\" go together"));
+        }
+        let lower = self.lower.iter().map(|path| ("lower", path));
+        let upper = self.upper.iter().map(|path| ("upper", path));
+        let work = self.work.iter().map(|path| ("work", path));
+        for (field, path) in lower.chain(upper).chain(work) {
+            let wrong = if !path.is_absolute() {
+                "is not absolute"
+            } else if path.as_os_str().as_bytes().contains(&0) {
+                "contains a NUL byte"
+            } else {
+                continue;
+            };
+            return Err(Error::invalid(format!(
+                "\"{field}\": {} {wrong}",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// Largest config.json that is read. The longest that Linux could execute (arguments and environment of 6 MB) fits
@@ -126,28 +156,9 @@ pub fn overlay(spec: &Spec) -> Result<Option<Overlay>> {
     };
     let overlay: Overlay = serde_json::from_str(text)
         .map_err(|e| Error::invalid(format!("annotation {OVERLAY}: {e}")))?;
-    if overlay.lower.is_empty() {
-        return Err(Error::invalid(format!(
-            "annotation {OVERLAY}: \"lower\" names no directory"
-        )));
-    }
-    if overlay.upper.is_some() != overlay.work.is_some() {
-        return Err(Error::invalid(format!(
-            "annotation {OVERLAY}: \"upper\" and \"work\" go together"
-        )));
-    }
-    let all = overlay
-        .lower
-        .iter()
-        .chain(&overlay.upper)
-        .chain(&overlay.work);
-    match all.into_iter().find(|path| !path.is_absolute()) {
-        Some(path) => Err(Error::invalid(format!(
-            "annotation {OVERLAY}: {} is not absolute",
-            path.display()
-        ))),
-        None => Ok(Some(overlay)),
-    }
+    let checked = overlay.check();
+    checked.map_err(|e| e.context(format_args!("annotation {OVERLAY}")))?;
+    Ok(Some(overlay))
 }
 
 /// The flags of the namespaces that the container gets for itself (no path given).

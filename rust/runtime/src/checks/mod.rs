@@ -14,6 +14,7 @@ use std::path::Path;
 pub use process::check as check_process;
 
 use crate::error::{Error, Result};
+use crate::layer_mount::{self, LayerMount};
 use crate::mount_options::MountOptions;
 use crate::spec::{self, Hook, LinuxNamespaceType, Mount, Spec};
 use crate::{intel_rdt, net_devices, sysctl, unsupported};
@@ -178,6 +179,9 @@ fn check_mount(mount: &Mount, field: &str) -> Result<()> {
             ));
         }
     }
+    if kind == layer_mount::KIND {
+        check_layers(mount, &options, field)?;
+    }
     let maps = [
         ("uidMappings", mount.uid_mappings()),
         ("gidMappings", mount.gid_mappings()),
@@ -201,6 +205,27 @@ fn check_mount(mount: &Mount, field: &str) -> Result<()> {
             "only bind mounts can be id-mapped",
         )),
         _ => Ok(()),
+    }
+}
+
+/// A mount from layers: its source, and that its options are those of a bind mount.
+fn check_layers(mount: &Mount, options: &MountOptions, field: &str) -> Result<()> {
+    let source = mount.source().as_deref().unwrap_or(Path::new(""));
+    LayerMount::parse(&source.to_string_lossy())
+        .map_err(|e| e.context(format_args!("{field}.source")))?;
+    let flag = |set: bool, name| set.then_some(name);
+    let foreign = flag(options.bind.is_some(), "bind")
+        .or(flag(options.remount, "remount"))
+        .or(flag(options.copy_up, "tmpcopyup"))
+        .or(flag(options.subpath.is_some(), "dev.pyd.subpath"))
+        .or(flag(options.idmap.is_some(), "idmap"))
+        .or(options.data.first().map(|(name, _)| name.as_str()));
+    match foreign {
+        Some(name) => Err(wrong(
+            format_args!("{field}.options"),
+            format_args!("\"{name}\" means nothing for a mount from layers"),
+        )),
+        None => Ok(()),
     }
 }
 
