@@ -21,6 +21,7 @@ __all__ = [
     "LayerIngest",
     "PackedLayer",
     "Progress",
+    "SealedLayer",
     "UnpackedLayer",
     "ZstdDecoder",
     "capabilities",
@@ -41,7 +42,9 @@ __all__ = [
     "network_obstacles",
     "pack_layer",
     "pack_tree",
+    "reclamp",
     "remove_tree",
+    "seal_layer",
     "seccomp_supported",
     "settle_layer",
     "syncfs",
@@ -210,6 +213,7 @@ def pack_layer(
     compression: str = "gzip",
     level: int | None = None,
     threads: int = 0,
+    epoch: int | None = None,
     progress: Progress | None = None,
 ) -> PackedLayer:
     """Write what the upper directory of an overlay changes in `lowers` (top first) to the descriptor `out`.
@@ -218,7 +222,8 @@ def pack_layer(
     become `.wh.` entries (image-spec layer.md); a directory that is as it is below, but for its time, and in
     which nothing changed is left out, as are sockets. `ignored`: relative paths where an empty file or a
     directory that is not below is no change. `compression`: "gzip" (one member), "zstd" or "" for none;
-    `threads`: 0 = all cores. The bytes depend on contents, metadata, compression and level, on nothing else.
+    `threads`: 0 = all cores. `epoch`: times of modification later than this (seconds since 1970) are written
+    as this. The bytes depend on contents, metadata, compression and level, on nothing else.
     `progress` counts bytes of files. Not fsynced. Files of a running container may change meanwhile: an
     entry is always that of one inode, and cut or filled with zeros to the size in its header.
 
@@ -233,9 +238,51 @@ def pack_tree(
     compression: str = "",
     level: int | None = None,
     threads: int = 0,
+    epoch: int | None = None,
     progress: Progress | None = None,
 ) -> PackedLayer:
     """The same for everything that `layers` (top first, as overlayfs merges them) show together."""
+
+@final
+class SealedLayer:
+    """A directory that became a layer for itself."""
+
+    @property
+    def diff_id(self) -> str:
+        """Digest of its tar, which was not written."""
+    @property
+    def plain_size(self) -> int:
+        """Bytes of the tar."""
+    @property
+    def unpacked_size(self) -> int:
+        """As `UnpackedLayer.unpacked_size`."""
+    @property
+    def entries(self) -> int:
+        """Entries of the tar, whiteouts included; 0: nothing was changed."""
+
+def seal_layer(
+    upper: _Path,
+    lowers: list[str],
+    *,
+    ignored: list[str] = ...,
+    epoch: int,
+    clamp: bool = True,
+    progress: Progress | None = None,
+) -> SealedLayer:
+    """Make the upper directory of an overlay (whose `lowers` are given top first) a snapshot: from now on
+    `pack_layer(fd, upper, compression="")` alone gives `diff_id`, whenever it is asked.
+
+    Removed are sockets, empty mount points (`ignored`, as for `pack_layer`), directories that are as they are
+    below and in which nothing changed, immutable flags where they are in the way, and the attributes in which
+    overlayfs keeps notes; whiteouts and opaque directories stay. The root gets what the root below has. Times
+    of modification later than `epoch` (seconds since 1970) become `epoch`; without `clamp` the files keep
+    theirs and `diff_id` is the same: call `reclamp` later. `progress` counts bytes of files. Not fsynced.
+    Nobody may write into `upper` meanwhile. After an error it is only good to be removed. Raises NotSupported
+    as `pack_layer` does.
+    """
+
+def reclamp(directory: _Path, epoch: int) -> None:
+    """Set all times of modification in a sealed snapshot that are later than `epoch` to `epoch`."""
 
 def compress_tar(
     tar: _Path,

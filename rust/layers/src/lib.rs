@@ -1,10 +1,11 @@
 //! Bytes <-> directories: layers of container images, unpacked in one pass and verified, without ever leaving the
 //! directory they are for. The files are named for the way of a byte: `receive` takes it from the registry, `partial`
 //! keeps it, `ingest` follows what has come, `pipeline` carries it through `compression`, `source` and `tar` to
-//! `extract`; `settle` then joins layers. `pack` is the way back.
+//! `extract`; `settle` then joins layers. `pack` is the way back, and `build` makes layers of what a build writes.
 #![forbid(unsafe_code)]
 
 mod allowance;
+mod build;
 mod compression;
 mod digest;
 mod error;
@@ -32,6 +33,7 @@ mod usage;
 mod view;
 
 pub use allowance::Allowance;
+pub use build::{SealedLayer, reclamp, seal_layer};
 pub use compression::Compression;
 pub use digest::{Digest, Hasher, hash_file};
 pub use error::{Error, Result};

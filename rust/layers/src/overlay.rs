@@ -19,6 +19,15 @@ pub fn is_overlay_attribute(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
+/// Those of them that say nothing about what a layer does: where something was copied from, what is in a directory.
+/// Not `opaque` and `whiteout`, nor `redirect` and `metacopy`, which cannot be in a layer and must not be lost.
+pub fn is_bookkeeping(name: &[u8]) -> bool {
+    let note = [&b"trusted.overlay."[..], b"user.overlay."]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(*prefix));
+    note.is_some_and(|note| !matches!(note, b"opaque" | b"whiteout" | b"redirect" | b"metacopy"))
+}
+
 pub fn is_whiteout(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits() && stat.st_rdev == 0
 }

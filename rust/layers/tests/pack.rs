@@ -25,6 +25,7 @@ fn output(compression: Compression, threads: usize) -> Output {
         compression,
         level: compression.default_level(),
         threads,
+        epoch: None,
     }
 }
 

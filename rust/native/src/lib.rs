@@ -1,6 +1,7 @@
 //! `pyd._native`: conversions and errors, no logic. The stub is python/pyd/_native.pyi.
 #![forbid(unsafe_code)]
 
+mod build;
 mod error;
 mod files;
 mod host;
@@ -17,6 +18,8 @@ use pyo3::prelude::*;
 
 #[pymodule(name = "_native")]
 mod native {
+    #[pymodule_export]
+    use crate::build::{SealedLayer, reclamp, seal_layer};
     #[pymodule_export]
     use crate::files::{disk_usage, hash_file, remove_tree, syncfs, tree_usage};
     #[pymodule_export]

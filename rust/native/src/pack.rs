@@ -46,7 +46,7 @@ impl PackedLayer {
 
 #[pyfunction]
 #[pyo3(signature = (out, upper, lowers = Vec::new(), *, ignored = Vec::new(), compression = "gzip", level = None,
-                    threads = 0, progress = None))]
+                    threads = 0, epoch = None, progress = None))]
 #[expect(
     clippy::too_many_arguments,
     reason = "keyword arguments of one Python call"
@@ -60,14 +60,25 @@ pub fn pack_layer(
     compression: &str,
     level: Option<i32>,
     threads: usize,
+    epoch: Option<i64>,
     progress: Option<&Bound<'_, Progress>>,
 ) -> PyResult<PackedLayer> {
     let contents = Contents::Changes(overlay(upper, lowers, &ignored));
-    pack(py, out, contents, compression, level, threads, progress)
+    let how = How {
+        compression,
+        level,
+        threads,
+        epoch,
+    };
+    pack(py, out, contents, &how, progress)
 }
 
 #[pyfunction]
-#[pyo3(signature = (out, layers, *, compression = "", level = None, threads = 0, progress = None))]
+#[pyo3(signature = (out, layers, *, compression = "", level = None, threads = 0, epoch = None, progress = None))]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "keyword arguments of one Python call"
+)]
 pub fn pack_tree(
     py: Python<'_>,
     out: RawFd,
@@ -75,10 +86,17 @@ pub fn pack_tree(
     compression: &str,
     level: Option<i32>,
     threads: usize,
+    epoch: Option<i64>,
     progress: Option<&Bound<'_, Progress>>,
 ) -> PyResult<PackedLayer> {
     let contents = Contents::Whole(layers);
-    pack(py, out, contents, compression, level, threads, progress)
+    let how = How {
+        compression,
+        level,
+        threads,
+        epoch,
+    };
+    pack(py, out, contents, &how, progress)
 }
 
 #[pyfunction]
@@ -93,7 +111,13 @@ pub fn compress_tar(
     progress: Option<&Bound<'_, Progress>>,
 ) -> PyResult<PackedLayer> {
     let contents = Contents::Tar(tar);
-    pack(py, out, contents, compression, level, threads, progress)
+    let how = How {
+        compression,
+        level,
+        threads,
+        epoch: None,
+    };
+    pack(py, out, contents, &how, progress)
 }
 
 #[pyfunction]
@@ -137,7 +161,7 @@ pub fn inflate_blob(
     })
 }
 
-fn overlay(upper: PathBuf, lowers: Vec<PathBuf>, ignored: &[PathBuf]) -> Overlay {
+pub fn overlay(upper: PathBuf, lowers: Vec<PathBuf>, ignored: &[PathBuf]) -> Overlay {
     Overlay {
         upper,
         lowers,
@@ -148,25 +172,32 @@ fn overlay(upper: PathBuf, lowers: Vec<PathBuf>, ignored: &[PathBuf]) -> Overlay
     }
 }
 
+struct How<'a> {
+    compression: &'a str,
+    level: Option<i32>,
+    threads: usize,
+    epoch: Option<i64>,
+}
+
 fn pack(
     py: Python<'_>,
     out: RawFd,
     contents: Contents,
-    compression: &str,
-    level: Option<i32>,
-    threads: usize,
+    how: &How<'_>,
     progress: Option<&Bound<'_, Progress>>,
 ) -> PyResult<PackedLayer> {
     let progress = or_new(progress);
-    let prepared = compression
+    let prepared = how
+        .compression
         .parse::<Compression>()
         .map_err(Error::from)
         .and_then(|compression| Ok((compression, duplicate(out)?)));
     let (compression, mut out) = prepared.map_err(|error| error.into_py(py))?;
     let output = Output {
         compression,
-        level: level.unwrap_or_else(|| compression.default_level()),
-        threads,
+        level: how.level.unwrap_or_else(|| compression.default_level()),
+        threads: how.threads,
+        epoch: how.epoch,
     };
     let layer = job::long(py, &progress, || {
         Ok(pyd_layers::pack_layer(

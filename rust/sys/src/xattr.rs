@@ -53,6 +53,13 @@ pub fn lget(path: &CStr, name: &CStr) -> Result<Vec<u8>, Errno> {
     })
 }
 
+/// lremovexattr(2), without following a symlink in the last component of `path`.
+pub fn lremove(path: &CStr, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: both strings are NUL-terminated and live during the call.
+    let result = unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) };
+    Errno::result(result).map(drop)
+}
+
 /// flistxattr(2): the names, without their NULs.
 pub fn flist(fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     let names = read_growing(|buffer| {

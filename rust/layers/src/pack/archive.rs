@@ -25,6 +25,7 @@ const TOO_MANY_ZEROS: u64 = 256 << 20;
 pub struct Archive {
     sender: ChunkSender,
     chunk: Option<Chunk>,
+    epoch: Option<i64>,
     progress: Arc<Progress>,
     /// First path of each inode that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -32,10 +33,12 @@ pub struct Archive {
 }
 
 impl Archive {
-    pub fn new(sender: ChunkSender, progress: Arc<Progress>) -> Self {
+    /// `epoch`: see `Output`.
+    pub fn new(sender: ChunkSender, epoch: Option<i64>, progress: Arc<Progress>) -> Self {
         Self {
             sender,
             chunk: None,
+            epoch,
             progress,
             links: HashMap::new(),
             entries: 0,
@@ -61,7 +64,7 @@ impl Archive {
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: object.mtime(),
+            mtime: clamped(object.mtime(), self.epoch),
             size: 0,
             device: (0, 0),
             xattrs: Vec::new(),
@@ -229,6 +232,14 @@ impl Archive {
             self.chunk = Some(self.sender.empty().map_err(gone)?);
         }
         self.chunk.as_mut().ok_or(Error::Cancelled)
+    }
+}
+
+/// A time that is no later than `epoch` seconds.
+pub fn clamped(time: (i64, u32), epoch: Option<i64>) -> (i64, u32) {
+    match epoch {
+        Some(epoch) => time.min((epoch, 0)),
+        None => time,
     }
 }
 

@@ -229,7 +229,7 @@ fn same_metadata(before: Option<&Pinned>, now: &Pinned) -> bool {
 }
 
 /// The time of a directory says only that something in it has come or gone.
-fn same_directory(before: &Pinned, now: &Pinned, path: &[u8]) -> Result<bool> {
+pub fn same_directory(before: &Pinned, now: &Pinned, path: &[u8]) -> Result<bool> {
     Ok(same_stat(&before.stat, &now.stat)
         && before.attributes(path)?.kept == now.attributes(path)?.kept)
 }

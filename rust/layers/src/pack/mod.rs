@@ -3,11 +3,11 @@
 //! in the same way.
 //!
 //! Paths are a container's, which may run and change them meanwhile: `pinned` holds each object by a descriptor.
-mod archive;
-mod changes;
+pub(crate) mod archive;
+pub(crate) mod changes;
 mod deflate;
-mod pinned;
-mod union;
+pub(crate) mod pinned;
+pub(crate) mod union;
 
 use std::fs::File;
 use std::io::Write;
@@ -52,6 +52,8 @@ pub struct Output {
     pub level: i32,
     /// Of compression; the bytes do not depend on it. 0: as many as there are cores.
     pub threads: usize,
+    /// Seconds since 1970: times of modification later than that are written as that.
+    pub epoch: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +74,30 @@ pub fn pack_layer(
     output: Output,
     progress: &Arc<Progress>,
 ) -> Result<PackedLayer> {
+    pack(contents, Some(out), output, progress)
+}
+
+/// What `pack_layer` would write, without writing it.
+pub fn hash_layer(
+    contents: Contents,
+    epoch: Option<i64>,
+    progress: &Arc<Progress>,
+) -> Result<PackedLayer> {
+    let output = Output {
+        compression: Compression::Plain,
+        level: 0,
+        threads: 1,
+        epoch,
+    };
+    pack(contents, None, output, progress)
+}
+
+fn pack(
+    contents: Contents,
+    out: Option<&mut File>,
+    output: Output,
+    progress: &Arc<Progress>,
+) -> Result<PackedLayer> {
     let threads = if output.threads == 0 {
         deflate::threads()
     } else {
@@ -79,7 +105,7 @@ pub fn pack_layer(
     };
     // Two blocks for each worker, one being filled, one being hashed, one to spare.
     let (sender, receiver) = pipe(BLOCK, 2 * threads + 3);
-    let archive = Archive::new(sender, Arc::clone(progress));
+    let archive = Archive::new(sender, output.epoch, Arc::clone(progress));
     let walker = {
         let progress = Arc::clone(progress);
         std::thread::Builder::new()
@@ -150,27 +176,27 @@ struct Written {
 impl Written {
     fn all(
         mut self,
-        out: &mut File,
+        mut out: Option<&mut File>,
         mut deflater: Deflater,
         input: ChunkReceiver,
     ) -> Result<(Digest, u64, Digest, u64)> {
         let is_plain = deflater.is_plain();
-        self.write(out, deflater.head())?;
+        self.write(&mut out, deflater.head())?;
         while let Some(chunk) = input.next() {
             self.plain.update(chunk.filled());
             self.plain_size += chunk.length as u64;
             if is_plain {
-                self.write_plain(out, chunk.filled())?;
+                self.write_plain(&mut out, chunk.filled())?;
                 input.give_back(chunk);
             } else if let Some((chunk, bytes)) = deflater.push(chunk)? {
                 input.give_back(chunk);
-                self.write(out, &bytes)?;
+                self.write(&mut out, &bytes)?;
             }
         }
         while let Some((_, bytes)) = deflater.pop()? {
-            self.write(out, &bytes)?;
+            self.write(&mut out, &bytes)?;
         }
-        self.write(out, &deflater.tail())?;
+        self.write(&mut out, &deflater.tail())?;
         let diff_id = self.plain.finish();
         let digest = if is_plain {
             diff_id
@@ -180,12 +206,16 @@ impl Written {
         Ok((digest, self.size, diff_id, self.plain_size))
     }
 
-    fn write(&mut self, out: &mut File, bytes: &[u8]) -> Result<()> {
+    fn write(&mut self, out: &mut Option<&mut File>, bytes: &[u8]) -> Result<()> {
         self.stored.update(bytes);
         self.write_plain(out, bytes)
     }
 
-    fn write_plain(&mut self, out: &mut File, bytes: &[u8]) -> Result<()> {
+    fn write_plain(&mut self, out: &mut Option<&mut File>, bytes: &[u8]) -> Result<()> {
+        let Some(out) = out else {
+            self.size += bytes.len() as u64;
+            return Ok(());
+        };
         out.write_all(bytes)
             .map_err(|error| Error::io("write", b"the archive", &error))?;
         self.size += bytes.len() as u64;

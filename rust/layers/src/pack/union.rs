@@ -47,6 +47,17 @@ impl Union {
         Ok(None)
     }
 
+    /// What `path` is, looked for from the root.
+    pub fn find(&mut self, path: &[u8]) -> Result<Option<Pinned>> {
+        let mut parts = self.root();
+        let mut end = 0;
+        while let Some(slash) = path[end..].iter().position(|&byte| byte == b'/') {
+            parts = self.enter(&parts, &path[..end + slash])?;
+            end += slash + 1;
+        }
+        Ok(self.lookup(&parts, path)?.map(|(_, object)| object))
+    }
+
     /// Where the directory `path` exists, when that above it exists in `parts`.
     pub fn enter(&mut self, parts: &[usize], path: &[u8]) -> Result<Parts> {
         let mut found = Parts::new();
