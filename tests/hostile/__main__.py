@@ -1,6 +1,7 @@
-"""`python -m tests.hostile manifests|tars|registry`: campaigns at full count; exit status 1 on failures.
+"""`python -m tests.hostile NAME`: campaigns at full count; exit status 1 on failures.
 
 python -m tests.hostile manifests --count 10000
+python -m tests.hostile dockerfiles --count 10000
 python -m tests.hostile tars --count 50000 [--seed FIRST] [--workers N]
 python -m tests.hostile registry [--only PART-OF-A-NAME]
 """

@@ -52,8 +52,10 @@ def _apply(config: Config, instruction: Instruction, cmd_is_set: bool) -> None:
         case Label():
             config["Labels"] = {**(config.get("Labels") or {}), **dict(instruction.pairs)}
         case Expose():
-            exposed: Config = {port: {} for text in instruction.ports for port in parse_exposed(text).ports}
-            config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **exposed}
+            exposed: Config = dict(config.get("ExposedPorts") or {})
+            for text in instruction.ports:
+                exposed |= {port: {} for port in parse_exposed(text).ports}
+            config["ExposedPorts"] = exposed
         case Volume():
             volumes: Config = {path: {} for path in instruction.paths}
             config["Volumes"] = {**(config.get("Volumes") or {}), **volumes}

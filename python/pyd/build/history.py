@@ -27,6 +27,7 @@ from pyd.build.kinds import (
 )
 from pyd.build.ports import parse_exposed
 
+_MOST_PORTS = 1000  # BuildKit names all of 0-65535 one by one
 COMMENT = "buildkit.dockerfile.v0"  # what tools look for to know that a Dockerfile made the image
 
 
@@ -47,8 +48,7 @@ def created_by(instruction: Instruction, config: Mapping[str, Any]) -> str:
         case Entrypoint():
             return f"ENTRYPOINT {_list(config.get('Entrypoint') or ())}"
         case Expose():
-            ports = [port for text in instruction.ports for port in parse_exposed(text).ports]
-            return f"EXPOSE [{' '.join(ports)}]"
+            return _ports(instruction)
         case Volume():
             return f"VOLUME [{' '.join(instruction.paths)}]"
         case Shell():
@@ -88,6 +88,13 @@ def _transfer(copy: Transfer) -> str:
     words += copy.sources
     words += (f"<<{content.name}" for content in copy.contents)
     return " ".join((*words, copy.dest, "# buildkit"))
+
+
+def _ports(expose: Expose) -> str:
+    found = [parse_exposed(text).ports for text in expose.ports]
+    if sum(map(len, found)) > _MOST_PORTS:
+        return expose.text
+    return f"EXPOSE [{' '.join(port for ports in found for port in ports)}]"
 
 
 def _health(check: HealthCheck) -> str:

@@ -25,6 +25,8 @@ from pyd.oci.reference import Reference
 
 __all__ = ["Finding", "Options", "Start", "check", "failure", "options_of"]
 
+_SUGGESTIONS = 50
+_KNOWN = 2000
 _RESERVED = ("context", "scratch")
 
 
@@ -80,6 +82,7 @@ class _Linter:
     def __init__(self, dockerfile: Dockerfile, script: Script, options: Options) -> None:
         self._dockerfile, self._script, self._options = dockerfile, script, options
         self.findings: list[Finding] = []
+        self._suggestions = 0
 
     def report(self, rule: Rule, node: Node, *about: str, at: str = "", line: int = 0) -> None:
         if not self._options.wants(rule):
@@ -89,6 +92,11 @@ class _Linter:
             place = type(place)(line, 1, line)
         message = re.sub(r"\{(\d?)\}", _filler(about), rule.text)
         self.findings.append(Finding(rule.name, rule.description, rule.url, message, place))
+
+    def suggest(self, name: str, known: Iterable[str]) -> str:
+        """For the first findings only: a comparison with all names is not cheap."""
+        self._suggestions += 1
+        return did_you_mean(name, sorted(known)[:_KNOWN]) if self._suggestions <= _SUGGESTIONS else ""
 
     def form(self) -> None:
         """What needs no values."""
@@ -175,7 +183,7 @@ class _Linter:
             start = ends.get(base.lower()) or bases.get(base)
             if start is None:
                 start = Start() if base == "scratch" else Start(known=False)
-            linter = StageLinter(self.report, start, scope, build_args, ignored)
+            linter = StageLinter(self.report, self.suggest, start, scope, build_args, ignored)
             end = linter.run(stage)
             if stage.name:
                 ends[stage.name] = end
@@ -189,7 +197,7 @@ class _Linter:
         except ExpansionError:
             return None
         for name_of in (*_undeclared(name, scope), *_undeclared(platform, scope)):
-            hint = did_you_mean(name_of, sorted(scope.declared))
+            hint = self.suggest(name_of, scope.declared)
             self.report(rules.UNDEFINED_ARG_IN_FROM, node, name_of, hint, at=f"${name_of}")
         if stage.platform:
             self._platform(stage, platform, scope)

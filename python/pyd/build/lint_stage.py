@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from pyd.build import lint_rules as rules
@@ -31,7 +31,6 @@ from pyd.build.lint_rules import Rule
 from pyd.build.location import DockerfileError
 from pyd.build.parser import Node
 from pyd.build.ports import parse_exposed
-from pyd.build.suggest import did_you_mean
 from pyd.build.words import Expansion
 from pyd.errors import InvalidArgument
 from pyd.record import Record, field
@@ -61,12 +60,13 @@ class StageLinter:
     def __init__(
         self,
         report: Report,
+        suggest: Callable[[str, Iterable[str]], str],
         start: Start,
         scope: Scope,
         build_args: Mapping[str, str],
         ignored: Callable[[str], bool] | None,
     ) -> None:
-        self._report, self._scope = report, scope
+        self._report, self._suggest, self._scope = report, suggest, scope
         self._build_args, self._ignored = build_args, ignored
         self._env = {"PATH": "", **start.env}  # PATH is always set
         self._args = set(start.args)
@@ -132,7 +132,7 @@ class StageLinter:
         if not self._known or self._node is None:
             return
         for name in sorted(expansion.unmatched - self._args - self._told - set(NOT_IN_ENVIRONMENT)):
-            suggestion = did_you_mean(name, sorted(self._env)).replace("mean ", "mean $")
+            suggestion = self._suggest(name, self._env).replace("mean ", "mean $")
             self._report(rules.UNDEFINED_VAR, self._node, name, suggestion, at=f"${name}")
             self._told.add(name)
 

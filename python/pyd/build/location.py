@@ -7,6 +7,7 @@ from pyd.record import Record
 
 _AROUND = 2  # lines shown before and after the ones that are wrong
 _WIDTH = 400  # characters of a line that are shown
+_LONGEST = 1000  # characters of a message, which may quote the file
 
 
 class Location(Record):
@@ -24,6 +25,8 @@ class Source(Record):
     lines: tuple[str, ...]
 
     def error(self, message: str, location: Location, hint: str | None = None) -> DockerfileError:
+        if len(message) > _LONGEST:
+            message = f"{message[:_LONGEST]}..."
         return DockerfileError(message, location, self, hint)
 
 

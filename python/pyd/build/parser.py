@@ -9,7 +9,7 @@ from pyd.build.location import DockerfileError, Location, Source
 from pyd.build.words import SPACES, ExpansionError
 from pyd.record import Record, replace
 
-MAX_INSTRUCTIONS = 50_000
+MAX_INSTRUCTIONS = 10_000
 _TAKE_HEREDOCS = ("ADD", "COPY", "RUN")
 # the well-known frontends of Dockerfiles, which pyd implements itself; a name without host is on Docker Hub
 _FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream")

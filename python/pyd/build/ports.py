@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 
 from pyd.errors import InvalidArgument
@@ -22,6 +23,7 @@ class Exposed(Record):
     maps: bool
 
 
+@lru_cache(maxsize=16)  # a file may have all the ports in each of its lines
 def parse_exposed(text: str) -> Exposed:
     """`[[ip:]port:]port[-port][/protocol]`. Raises InvalidArgument."""
     *before, port = text.split(":")
