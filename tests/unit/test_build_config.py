@@ -82,6 +82,20 @@ def test_what_no_config_takes(text: str, message: str) -> None:
     assert caught.value.location.line == 3
 
 
+@pytest.mark.parametrize("keyword", ["ENV", "LABEL"])
+def test_many_large_values_are_refused(keyword: str) -> None:
+    lines = "".join(f"{keyword} a{number}=b$X\n" for number in range(100))
+    made = [
+        expand(each, {"X": "v" * 100_000})
+        for each in interpret(parse(f"FROM a\n{lines}".encode())).stages[0].instructions
+    ]
+    image: dict[str, Any] = {}
+    with pytest.raises(DockerfileError, match="more than 8 MiB together") as caught:
+        for each in made:
+            image = config.apply(image, each)
+    assert caught.value.location.line > 80
+
+
 def test_ports_of_the_host_are_not_heeded() -> None:
     assert parse_exposed("127.0.0.1:8080:80").ports == ("80/tcp",) and parse_exposed("1-2:3/UDP").maps
     assert parse_exposed("[::1]:80:80/tcp") == parse_exposed("::1:80:80/tcp")

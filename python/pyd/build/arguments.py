@@ -117,6 +117,7 @@ def unconsumed(script: Script, build_args: Mapping[str, str]) -> Sequence[str]:
 def _expanded(arg: Arg, text: str, env: Mapping[str, str], watch: Watch | None) -> str:
     try:
         expansion = words.expand(text, env, arg.node.escape)
+        words.check_total(env.values(), "the variables")
     except ExpansionError as error:
         raise arg.node.error(error.message, text) from None
     if watch is not None:

@@ -22,6 +22,7 @@ from pyd.build.kinds import (
     Workdir,
 )
 from pyd.build.ports import parse_exposed
+from pyd.build.words import check_total
 from pyd.errors import InvalidArgument
 from pyd.runtime.signals import signal_number
 
@@ -50,7 +51,9 @@ def _apply(config: Config, instruction: Instruction, cmd_is_set: bool) -> None:
         case Env():
             config["Env"] = with_env(config.get("Env") or (), instruction.pairs)
         case Label():
-            config["Labels"] = {**(config.get("Labels") or {}), **dict(instruction.pairs)}
+            labels = {**(config.get("Labels") or {}), **dict(instruction.pairs)}
+            check_total(labels.values(), "the labels")
+            config["Labels"] = labels
         case Expose():
             exposed: Config = dict(config.get("ExposedPorts") or {})
             for text in instruction.ports:
@@ -94,7 +97,7 @@ def shell(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def with_env(env: Any, pairs: tuple[tuple[str, str], ...]) -> list[str]:
-    """A name that is there keeps its place."""
+    """A name that is there keeps its place. Raises InvalidArgument when there is too much of it."""
     entries = list(env)
     places = {entry.partition("=")[0]: index for index, entry in reversed(list(enumerate(entries)))}
     for name, value in pairs:
@@ -104,6 +107,7 @@ def with_env(env: Any, pairs: tuple[tuple[str, str], ...]) -> list[str]:
         else:
             places[name] = len(entries)
             entries.append(entry)
+    check_total(entries, "the variables")
     return entries
 
 

@@ -26,6 +26,7 @@ from pyd.build.mounts import MountError, parse_mount
 from pyd.build.words import Expansion, ExpansionError
 from pyd.record import replace
 
+_LABEL_LIMIT = 1 << 20  # characters of one value; some tools keep whole documents there
 _CONTENT_LIMIT = 1 << 23  # characters of a here-document after its expansion
 
 Watch = Callable[[Expansion], object]
@@ -48,8 +49,8 @@ class _Expander:
     def __init__(self, env: Mapping[str, str], escape: str, watch: Watch | None) -> None:
         self._env, self._escape, self._watch = env, escape, watch
 
-    def __call__(self, text: str) -> str:
-        return self._told(words.expand(text, self._env, self._escape)).text
+    def __call__(self, text: str, limit: int = words.LONGEST) -> str:
+        return self._told(words.expand(text, self._env, self._escape, limit=limit)).text
 
     def all(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self(text) for text in texts)
@@ -73,7 +74,8 @@ class _Expander:
 def _expand(instruction: Instruction, expander: _Expander) -> Instruction:
     match instruction:
         case Env() | Label():
-            pairs = tuple((expander(name), expander(value)) for name, value in instruction.pairs)
+            limit = words.LONGEST if isinstance(instruction, Env) else _LABEL_LIMIT
+            pairs = tuple((expander(name), expander(value, limit)) for name, value in instruction.pairs)
             if any(not name or (isinstance(instruction, Env) and "=" in name) for name, _ in pairs):
                 raise instruction.node.error(f"{instruction.keyword} names can not be blank or have a =")
             return replace(instruction, pairs=pairs)

@@ -252,6 +252,9 @@ def _sources(node: Node) -> tuple[tuple[str, ...], str, tuple[Content, ...]]:
                 f"a here-document that becomes a file cannot have the name {heredoc.name!r}", word
             )
         contents.append(Content(heredoc.name, read[heredoc.name].text, heredoc.expands))
+    if len(contents) != len(node.heredocs):
+        hint = "write <<NAME without a space before the name"
+        raise node.error(f"{node.keyword} uses only {len(contents)} of its here-documents", "<<", hint)
     return tuple(paths), dest, tuple(contents)
 
 
@@ -281,12 +284,12 @@ def _shell(node: Node) -> Shell:
 def _health_check(node: Node) -> HealthCheck:
     _at_least_one(node)
     kind, command = node.words[0].upper(), node.words[1:]
-    if kind == "NONE":
-        if command:
-            raise node.error("HEALTHCHECK NONE takes no arguments")
-        return HealthCheck(node, ("NONE",))
     names = ("interval", "timeout", "start-period", "start-interval", "retries")
     flags = Flags.of(node, dict.fromkeys(names, "text"))
+    if kind == "NONE":
+        if command or node.flags:
+            raise node.error("HEALTHCHECK NONE takes no arguments")
+        return HealthCheck(node, ("NONE",))
     if kind != "CMD":
         raise node.error(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)', node.words[0])
     if not command:

@@ -7,7 +7,7 @@ result, which a chain of ENV x=$y$y doubles with every line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pyd.build.globs import BadPattern, Glob
 from pyd.errors import InvalidArgument
@@ -19,6 +19,7 @@ SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map
 _SPECIAL = "@*#?-$!0"  # parameters of a shell, never set here
 _DEEPEST = 64
 LONGEST = 1 << 17  # characters; execve(2) takes no string of more than 128 KiB (MAX_ARG_STRLEN)
+MOST = 8 << 20  # characters of all variables together; no process can have more than 6 MiB (execve(2))
 
 
 class ExpansionError(InvalidArgument):
@@ -66,6 +67,12 @@ def expand(
 def expand_words(text: str, env: Mapping[str, str], escape: str = "\\") -> list[str]:
     """Expanded, then split at spaces that are not quoted, those of values too. Raises ExpansionError."""
     return list(expand(text, env, escape).words)
+
+
+def check_total(texts: Iterable[str], what: str) -> None:
+    """Ten thousand lines ENV x1=a$big would each be allowed. Raises ExpansionError."""
+    if sum(map(len, texts)) > MOST:
+        raise ExpansionError(f"{what} have more than {MOST >> 20} MiB together")
 
 
 def _quoted(text: str) -> str:
