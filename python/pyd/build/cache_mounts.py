@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,11 @@ def opened(
     base: Tree | None,
     source: str,
     stack: ExitStack,
+    restore: Callable[[str, str], bool],
 ) -> str:
-    """The directory, or the part `source` of it; it is the step's until `stack` ends."""
+    """The directory, or the part `source` of it; it is the step's until `stack` ends. `restore`: fills one
+    that is new here, by name and directory, if it can.
+    """
     digest = base.select([source or "/"]).digest if base is not None else ""
     name = name_of(mount_id, digest)
     if sharing == "private":
@@ -59,7 +63,7 @@ def opened(
         stack.callback(os.close, fd)
     data = f"{path_of(store, name)}/data"
     if not os.path.isdir(data):
-        _make(store, name, data, mode, uid, gid, base, source)
+        _make(store, name, data, mode, uid, gid, base, source, restore)
     store.build_cache.use_mount(name, mount_id)
     return data
 
@@ -77,7 +81,15 @@ def _take_private(store: Store, name: str, stack: ExitStack) -> str:
 
 
 def _make(
-    store: Store, name: str, data: str, mode: int, uid: int, gid: int, base: Tree | None, source: str
+    store: Store,
+    name: str,
+    data: str,
+    mode: int,
+    uid: int,
+    gid: int,
+    base: Tree | None,
+    source: str,
+    restore: Callable[[str, str], bool],
 ) -> None:
     """Filled under another name first: whoever is killed here leaves nothing that counts."""
     directory = path_of(store, name)
@@ -89,7 +101,7 @@ def _make(
         new = f"{directory}/new"
         _native.remove_tree(new)
         os.mkdir(new, 0o755)
-        if base is not None:
+        if not restore(name, new) and base is not None:
             base.copy(base.select([source or "/"]), f"{directory}/work", new)
         os.chown(new, uid, gid)
         os.chmod(new, mode)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyd.build.kinds import Mount
     from pyd.build.secrets import Secrets
     from pyd.build.ssh import Ssh
+    from pyd.build.steps import Steps
     from pyd.store import Store
 
 SECRETS = "/run/secrets"
@@ -80,6 +81,7 @@ def add(
     store: Store,
     secrets: Secrets,
     ssh: Ssh,
+    steps: Steps,
     stack: ExitStack,
 ) -> None:
     """Make it ready. `tree`: of a bind mount or of a cache mount with `from`. `stack`: what ends with the
@@ -92,7 +94,7 @@ def add(
         assert tree is not None
         mounted.entries.append(_bind(mount, target, tree, store, stack))
     elif mount.type == "cache":
-        mounted.entries.append(_cache(mount, target, tree, store, stack))
+        mounted.entries.append(_cache(mount, target, tree, store, steps, stack))
     elif mount.type == "tmpfs":
         options = ["nosuid", "nodev", *([f"size={mount.size}"] if mount.size else [])]
         mounted.entries.append(
@@ -123,7 +125,9 @@ def _bind(mount: Mount, target: str, tree: Tree, store: Store, stack: ExitStack)
     }
 
 
-def _cache(mount: Mount, target: str, tree: Tree | None, store: Store, stack: ExitStack) -> dict[str, Any]:
+def _cache(
+    mount: Mount, target: str, tree: Tree | None, store: Store, steps: Steps, stack: ExitStack
+) -> dict[str, Any]:
     directory = cache_mounts.opened(
         store,
         mount.id or target,
@@ -134,7 +138,9 @@ def _cache(mount: Mount, target: str, tree: Tree | None, store: Store, stack: Ex
         base=tree,
         source=mount.source,
         stack=stack,
+        restore=steps.restore_mount,
     )
+    steps.mounts.add(posixpath.basename(posixpath.dirname(directory)))
     return {
         "destination": target,
         "type": "bind",

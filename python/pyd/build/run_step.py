@@ -146,7 +146,9 @@ def _execute(
         if script is not None:
             mounted.secrets.append(script)
         for mount, target, tree in mounts:
-            run_mounts.add(mounted, mount, target, tree, build.store, build.secrets, build.ssh, stack)
+            run_mounts.add(
+                mounted, mount, target, tree, build.store, build.secrets, build.ssh, build.steps, stack
+            )
         request = RunJob(
             lowers=layers.lowers(build.store, state),
             upper=made.fs,

@@ -6,16 +6,19 @@ result of the first.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pyd import _native
 from pyd.build import explain, layers
 from pyd.build.events import Step, Watcher
 from pyd.build.keys import Structure, key_of
 from pyd.build.result import State
+from pyd.errors import Cancelled, PydError
 from pyd.oci.digest import chain_ids
 from pyd.record import replace
 from pyd.store.build_cache import BuildLayer, BuildStep
@@ -42,6 +45,9 @@ class Remote(Protocol):
     def bring(self, step: BuildStep, below: State) -> BuildLayer | None:
         """Its layer on top of `below`, unpacked and known to the store."""
 
+    def restore_mount(self, name: str, directory: str) -> bool:
+        """Fill the empty directory of a cache mount; False if it is not in the cache."""
+
 
 class Steps:
     """The steps of one build, from all its stages and platforms."""
@@ -53,6 +59,7 @@ class Steps:
         self._lock = threading.Lock()
         self.used: dict[str, BuildStep] = {}  # by key, in the order of their ends
         self.aliases: dict[str, str] = {}
+        self.mounts: set[str] = set()  # directories of cache mounts that RUNs have used
         self.has_new = False  # whether something was done that is not synced yet
 
     def do(
@@ -83,7 +90,7 @@ class Steps:
         key = key_of(whole)
         with exclusive(f"{self._store.paths.run_root}/locks/step-{key[7:]}", remove=True):
             if not fresh:
-                found = self._store.build_cache.find(key) or self._from_elsewhere(key, below)
+                found = self._store.build_cache.find(key) or self._from_elsewhere(key, place, whole, below)
                 if found is not None and (outcome := self._outcome(found, below)) is not None:
                     if short:
                         self._store.build_cache.alias(short, key)
@@ -126,14 +133,34 @@ class Steps:
             layers.duplicate(self._store, found.layer, layer)
         return Outcome(layer, found.value)
 
-    def _from_elsewhere(self, key: str, below: State) -> BuildStep | None:
+    def restore_mount(self, name: str, directory: str) -> bool:
+        """Fill the directory of a cache mount that is new here from a cache that came from elsewhere."""
+        for remote in self.remotes:
+            try:
+                if remote.restore_mount(name, directory):
+                    return True
+            except Cancelled:
+                raise
+            except PydError as error:
+                self._watcher.warns(f"a cache mount could not be restored: {error.message}")
+                for left in os.listdir(directory):
+                    _native.remove_tree(f"{directory}/{left}")
+        return False
+
+    def _from_elsewhere(self, key: str, place: str, structure: Structure, below: State) -> BuildStep | None:
         for remote in self.remotes:
             step = remote.find(key)
             if step is None:
                 continue
-            layer = remote.bring(step, below) if step.layer is not None else None
+            try:
+                layer = remote.bring(step, below) if step.layer is not None else None
+            except Cancelled:
+                raise
+            except PydError as error:
+                self._watcher.warns(f"a step could not be taken from the cache: {error.message}")
+                continue
             now = time.time()
-            step = replace(step, layer=layer, created=now, used=now)
+            step = replace(step, place=place, structure=dict(structure), layer=layer, created=now, used=now)
             self._store.build_cache.add(step)
             self.has_new = True
             return step

@@ -189,7 +189,7 @@ def _push(job: Job, output: Output, ready: Ready) -> None:
 
 
 def _copy(job: Job, ready: Ready, sink: Sink) -> None:
-    source = BuildSource(job.store, ready)
+    source = BuildSource(job.store, ready.root, ready.documents, ready.layers, ready.manifests)
     watcher = _Telling(job.tell)
     try:
         inner = ready.manifests or (ready.root,)

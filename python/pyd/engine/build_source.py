@@ -1,14 +1,13 @@
-"""The result of a build as source of a copy: to a registry, a layout or an archive (engine/transports)."""
+"""What a build has made as source of a copy: to a registry, a layout or an archive (engine/transports)."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pyd.engine.build_image import Ready
 from pyd.engine.outgoing import CHUNK, OutLayer, read_blob
 from pyd.errors import CorruptData
 from pyd.oci.descriptor import Descriptor
@@ -22,32 +21,44 @@ if TYPE_CHECKING:
 
 
 class BuildSource:
-    """Close it; until then the caller holds `intake.fetching`. Layers that are only files are packed when
+    """`documents`: small blobs with their media types, `layers`: all others, by digest.
+
+    Close it; until then the caller holds `intake.fetching`. Layers that are only files are packed when
     they are read, each once, into a file without a name.
     """
 
-    def __init__(self, store: Store, ready: Ready) -> None:
+    def __init__(
+        self,
+        store: Store,
+        root: Served,
+        documents: Mapping[Digest, tuple[str, bytes]],
+        layers: Mapping[Digest, OutLayer],
+        manifests: Sequence[Served] = (),
+    ) -> None:
         self._store = store
-        self._ready = ready
+        self._root = root
+        self._documents = documents
+        self._layers = layers
+        self._manifests = manifests
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._packed: dict[Digest, int] = {}
 
     def root(self) -> Served:
-        return self._ready.root
+        return self._root
 
     def manifest(self, entry: Descriptor) -> Served:
-        for served in self._ready.manifests:
+        for served in self._manifests:
             if served.digest == entry.digest:
                 return served
         raise CorruptData(f"manifest {entry.digest} is none of this build")
 
     def read(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
-        known = self._ready.documents.get(blob.digest)
+        known = self._documents.get(blob.digest)
         if known is not None:
             yield known[1][offset:]
             return
-        layer = self._ready.layers[blob.digest]
+        layer = self._layers[blob.digest]
         if self._store.content.size(blob.digest) == blob.size:
             yield from read_blob(self._store, blob, offset)
             return

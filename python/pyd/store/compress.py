@@ -11,7 +11,7 @@ from pyd.oci.descriptor import DOCKER_LAYER, OCI_LAYER, Descriptor
 from pyd.oci.digest import Digest
 from pyd.store import origins
 from pyd.store.locks import exclusive
-from pyd.store.pack import PackedBlob, gone, packed_changes, packed_tar, plain_layer
+from pyd.store.pack import PackedBlob, gone, packed_changes, packed_tar, plain_layer, tar_times
 
 if TYPE_CHECKING:
     from pyd.store import Store
@@ -105,8 +105,9 @@ def _packed(
         raise gone(plain)
     else:
         path = store.snapshots.path(chain_id)
+        times = tar_times(store, chain_id)
         with packed_changes(
-            store, path, (), compression=compression, level=level, progress=progress
+            store, path, (), compression=compression, level=level, progress=progress, times=times
         ) as packed:
             if packed.diff_id != plain.digest:
                 raise gone(plain)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from pyd import _native
 from pyd.errors import CorruptData, PydError, from_os_error
@@ -27,6 +28,7 @@ class PackedBlob:
         self._store = store
         self._partial = partial
         self.diff_id = Digest(packed.diff_id)
+        self.plain_size = packed.plain_size
         self.blob = Descriptor(OCI_LAYER + _SUFFIX[compression], Digest(packed.digest), packed.size)
 
     @property
@@ -52,9 +54,11 @@ def packed_changes(
     compression: str = "gzip",
     level: int | None = None,
     progress: _native.Progress | None = None,
+    times: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[PackedBlob]:
     """What the upper directory of an overlay changes in `lowers` (top first), as a layer. `ignored`: relative
-    paths of mount points that a runtime made for itself. Forgotten at the end unless it was published.
+    paths of mount points that a runtime made for itself. `times`: see `tar_times`. Forgotten at the end
+    unless it was published.
     """
     with _partial(store) as (path, fd):
         packed = _native.pack_layer(
@@ -65,6 +69,7 @@ def packed_changes(
             compression=compression,
             level=level,
             progress=progress,
+            **times,
         )
         _sync(fd, path)
         yield PackedBlob(store, path, packed, compression)
@@ -128,7 +133,8 @@ def plain_layer(
         if store.content.size(blob.digest) == blob.size:
             found, size = _native.inflate_blob(store.content.path(blob.digest), fd)
         else:
-            packed = _native.pack_layer(fd, store.snapshots.path(chain_id), compression="")
+            path = store.snapshots.path(chain_id)
+            packed = _native.pack_layer(fd, path, compression="", **tar_times(store, chain_id))
             found, size = packed.diff_id, packed.plain_size
         if found != diff_id:
             raise gone(blob)
@@ -138,11 +144,20 @@ def plain_layer(
         os.close(fd)
 
 
+def tar_times(store: Store, chain_id: Digest) -> dict[str, Any]:
+    """Arguments of `pack_layer` for the snapshot of a build that is still under way: its files may have later
+    times than its tar (BuildLayer.late).
+    """
+    layer = store.build_cache.layer(chain_id)
+    return {"epoch": layer.late} if layer is not None and layer.late is not None else {}
+
+
 def plain_size(store: Store, diff_id: Digest, chain_id: Digest) -> int:
     """Bytes of the tar that the files of a snapshot give. Raises `gone` if it is not the layer's any more."""
     fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        packed = _native.pack_layer(fd, store.snapshots.path(chain_id), compression="")
+        path = store.snapshots.path(chain_id)
+        packed = _native.pack_layer(fd, path, compression="", **tar_times(store, chain_id))
     finally:
         os.close(fd)
     if packed.diff_id != diff_id:
