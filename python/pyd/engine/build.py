@@ -14,9 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from pyd import _native
-from pyd.build import annotations as image_annotations
-from pyd.build import assemble, contexts, epochs, late, outputs
-from pyd.build.annotations import Annotations
+from pyd.build import assemble, contexts, epochs, late
 from pyd.build.build import Build
 from pyd.build.events import Watcher
 from pyd.build.files import HostTree, Tree
@@ -31,7 +29,7 @@ from pyd.build.solver import MAX_RUNS, Solver
 from pyd.build.sources import Sources
 from pyd.build.ssh import Ssh
 from pyd.build.steps import Steps
-from pyd.engine import build_outputs
+from pyd.engine import build_end
 from pyd.engine.build_images import BuildImages
 from pyd.engine.build_run import BuildRunner, job_limits, sweep
 from pyd.errors import Cancelled, InvalidArgument
@@ -49,47 +47,21 @@ def build(engine: Engine, request: BuildRequest, watcher: Watcher | None = None)
     what the context, registries and outputs raise.
     """
     watcher = watcher or Watcher()
-    wanted = outputs.parse(request.outputs, request.tags)
-    annotated = image_annotations.parse(request.annotations)
     platforms = [Platform.parse(text) for text in request.platforms] or [_default_platform()]
-    outputs.check(wanted, indexed=len(platforms) > 1 or bool(request.attests))
+    plan = build_end.Plan.of(request, several=len(platforms) > 1)
     store = engine.store
     sweep(engine)
     try:
         with fetching(store), late.looked_at(store), _scratch(engine) as scratch, ExitStack() as stack:
             made = _prepare(engine, request, watcher, scratch, stack)
             try:
-                builts = _solve(made, request, platforms)
+                with build_end.caches(store, plan, made):
+                    builts = _solve(made, request, platforms)
             finally:
                 _sync(engine, made)
-            return _export(made, builts, wanted, annotated)
+            return build_end.finish(made, builts, plan)
     finally:
         watcher.finishes()
-
-
-def _export(
-    made: Build, builts: Sequence[Built], wanted: Sequence[outputs.Output], annotated: Annotations
-) -> BuildResult:
-    step = made.step("exporting to " + (wanted[0].type if wanted else "nothing"))
-    made.watcher.begins(step)
-    try:
-        exported = build_outputs.export(
-            build_outputs.Job(
-                store=made.store,
-                builts=builts,
-                annotations=annotated,
-                epoch=made.epoch,
-                stdout=made.request.stdout,
-                tell=lambda what, done, total: made.watcher.counts(step, what, done, total),
-                warn=made.watcher.warns,
-            ),
-            wanted,
-        )
-    except BaseException as error:
-        made.watcher.ends(step, error)
-        raise
-    made.watcher.ends(step)
-    return BuildResult(exported.image_id, exported.digest, builts, exported.metadata)
 
 
 def _prepare(
