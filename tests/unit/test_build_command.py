@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -59,7 +60,8 @@ def test_every_flag_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         "network.host,security.insecure", "--debug", "--security-opt", "label=x", "--builder", "default",
         "--rm=false", "--force-rm", "--compress", "--isolation", "default", "dir",
     )  # fmt: skip
-    assert request == BuildRequest(
+    assert request.stdout is not None
+    assert dataclasses.replace(request, stdout=None) == BuildRequest(
         context="dir",
         dockerfile="x.Dockerfile",
         tags=("a:1", "b", "c"),
@@ -343,9 +345,9 @@ def test_a_real_terminal(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     screen.feed(text)
     assert screen.highest <= rows
     lines = [line.rstrip() for line in screen.lines]
-    assert re.fullmatch(r"\[\+\] Building 0\.\ds \(2/2\) FINISHED +pyd:default", lines[0])
-    assert re.fullmatch(r" => \[1/2\] FROM alpine +0\.4s", lines[1])
-    assert re.fullmatch(r" => \[2/2\] RUN make +0\.4s", lines[2])
+    assert re.fullmatch(r"\[\+\] Building \d+\.\ds \(2/2\) FINISHED +pyd:default", lines[0])
+    assert re.fullmatch(r" => \[1/2\] FROM alpine +\d+\.\ds", lines[1])
+    assert re.fullmatch(r" => \[2/2\] RUN make +\d+\.\ds", lines[2])
     assert lines[3:5] == ["", " 1 warning found (use pyd --debug to expand):"]
     assert "=> => # line 5" in text, "the output of the running step was shown"
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 4

@@ -24,9 +24,7 @@ def build(args: Args) -> int:
     mode = build_display.mode(args.text("progress"), args.flag("quiet"))
     request = build_options.build_request(args)
     if name != "build":
-        from pyd.cli.build_calls import answer
-
-        return answer(request, name, **options)
+        return _call(request, name, options)
     iidfile = args.text("iidfile")
     if iidfile:
         _forget(iidfile)
@@ -42,6 +40,16 @@ def build(args: Args) -> int:
     if file := args.text("metadata-file"):
         write_metadata(file, dict(result.metadata), display)
     return 0
+
+
+def _call(request: BuildRequest, name: str, options: dict[str, Any]) -> int:
+    from pyd.cli.build_calls import answer
+
+    try:
+        return answer(request, name, **options)
+    except errors.PydError as error:
+        fail(error, None)
+        return 1
 
 
 def run(request: BuildRequest, display: Display) -> BuildResult | None:

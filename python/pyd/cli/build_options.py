@@ -132,6 +132,7 @@ def build_request(args: Args) -> BuildRequest:
         context=context,
         dockerfile=file,
         stdin=sys.stdin.buffer if "-" in (context, file) else None,
+        stdout=sys.stdout.buffer if outputs else None,
         tags=tuple(args.all("tag")),
         target=args.text("target") or "",
         build_args=_pairs(args.all("build-arg"), "build-arg", from_environment=True),
