@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pyd.build.events import Watcher
+from pyd.build.instructions import interpret
+from pyd.build.parser import parse
+from pyd.build.request import BuildRequest
 from pyd.cli import main as cli
+from pyd.engine import build_checks
+from pyd.errors import InvalidArgument
 
 DOCKERFILE = """\
 # syntax=docker/dockerfile:1
@@ -134,3 +140,36 @@ def test_a_dockerfile_on_standard_input(
 
     monkeypatch.setattr(sys, "stdin", Input())
     assert called(capfd, "--call=targets", "-").splitlines()[1].split() == ["x", "(default)"]
+
+
+class Told(Watcher):
+    def __init__(self) -> None:
+        self.warnings: list[tuple[str, int]] = []
+
+    def warns(self, text: str, line: int = 0) -> None:
+        self.warnings.append((text, line))
+
+
+def warned(text: str, **build_args: str) -> list[tuple[str, int]]:
+    dockerfile, told = parse(text.encode()), Told()
+    build_checks.warn(dockerfile, interpret(dockerfile), BuildRequest(build_args=build_args), told)
+    return told.warnings
+
+
+def test_a_build_warns() -> None:
+    assert warned("FROM scratch\nARG A\nCOPY $A /a\n", A="1", HTTP_PROXY="x") == []
+    assert warned("FROM scratch AS Up\nCMD x\n", FOO="1", BAR="2") == [
+        ("StageNameCasing: Stage name 'Up' should be lowercase", 1),
+        (
+            "JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior related "
+            "to OS signals",
+            2,
+        ),
+        ("One or more build-args [BAR FOO] were not consumed", 0),
+    ]
+
+
+def test_warnings_that_are_errors() -> None:
+    with pytest.raises(InvalidArgument, match="lint violation found for rules: StageNameCasing"):
+        warned("# check=error=true\nFROM scratch AS Up\n")
+    assert warned("# check=skip=all\nFROM scratch AS Up\n") == []

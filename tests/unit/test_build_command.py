@@ -381,3 +381,47 @@ def test_what_a_build_imports() -> None:
         "json",
         "typing",
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("build", "--target", ""), ["base", "final"]),
+        (("build", "--target", "f"), ["final"]),
+        (("build", "--target=b"), ["--target=base"]),
+        (("build", "--target", "=", "b"), ["base"]),  # as bash breaks words
+        (("build", "--target", "="), ["base", "final"]),
+        (("buildx", "build", "-f", "Other", "--no-cache-filter", ""), ["only"]),
+        (("build", "--file=Other", ".", "--target", ""), ["only"]),
+        (("image", "build", "--build-arg", "V"), ["VERSION="]),
+        (("build", "-t", "x", "--progress", "p"), ["plain"]),
+        (("build", "--platform=lo"), ["--platform=local"]),
+        (("build", "--builder", ""), ["default"]),
+        (("build", "--metad"), ["--metadata-file"]),
+        (("build", "nowhere", "--target", ""), []),
+        (("build", ""), []),  # directories: the shell's own
+        (("buildx", "d"), ["du"]),
+        (("build-cache", ""), ["ls", "prune"]),
+    ],
+)
+def test_completion(
+    words: tuple[str, ...],
+    found: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "Dockerfile").write_text("ARG VERSION\nFROM a AS base\nARG OTHER\nFROM base AS final\n")
+    (tmp_path / "Other").write_text("FROM a AS only\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["__complete", *words]) == 0
+    assert capfd.readouterr().out.splitlines() == found
+
+
+def test_completion_of_a_broken_dockerfile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FORM a\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["__complete", "build", "--target", ""]) == 0
+    assert capfd.readouterr() == ("", "")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pyd import errors
 from pyd.cli import main as entry
-from pyd.cli.command import BOOL, Args, Command
+from pyd.cli.command import BOOL, Args, Command, Option
 
 _BASH = """# bash completion for pyd:  source <(pyd completion bash)
 _pyd() {
     local IFS=$'\\n' word="${COMP_WORDS[COMP_CWORD]}"
+    [[ $word == "=" ]] && word=""
     COMPREPLY=($(compgen -W "$(pyd __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "$word"))
+    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace
     [[ ${#COMPREPLY[@]} -eq 0 ]] && COMPREPLY=($(compgen -f -- "$word"))
 }
 complete -o filenames -F _pyd pyd
@@ -54,6 +56,10 @@ def complete(words: list[str]) -> int:
 
 
 def candidates(words: list[str]) -> list[str]:
+    # bash breaks --name=value into three words
+    if words and words[-1] == "=":
+        words = [*words, ""]
+    words = [word for index, word in enumerate(words) if word != "=" or not index]
     current, before = (words[-1], words[:-1]) if words else ("", [])
     while before and before[0].startswith("-"):
         before = before[1 if "=" in before[0] or before[0] in ("-D", "--debug") else 2 :]
@@ -68,7 +74,7 @@ def candidates(words: list[str]) -> list[str]:
 
 
 def _of_command(command: Command, rest: list[str], current: str) -> list[str]:
-    positionals = 0
+    words: list[str] = []
     wants_value = False
     for word in rest:
         if wants_value:
@@ -80,21 +86,63 @@ def _of_command(command: Command, rest: list[str], current: str) -> list[str]:
             option = command.by_short.get(word[-1])
             wants_value = option is not None and option.kind != BOOL
         else:
-            positionals += 1
+            words.append(word)
     if wants_value:
         option = command.by_name.get(rest[-1].lstrip("-")) or command.by_short.get(rest[-1][-1])
-        return _starting(list(option.values) if option else [], current)
+        return _starting(_values(option, rest, words), current) if option else []
+    if current.startswith("--") and "=" in current:
+        name, _, value = current.partition("=")
+        option = command.by_name.get(name[2:])
+        found = _values(option, rest, words) if option else []
+        return [f"{name}={one}" for one in _starting(found, value)]
     if current.startswith("-"):
-        if command.stops and positionals:
+        if command.stops and words:
             return []
         names = [f"--{option.name}" for option in command.options if not option.later]
         return _starting([*names, "--help"], current)
-    if positionals and (command.stops or command.most == 1):
+    if words and (command.stops or command.most == 1):
         return []
     return _starting(_objects(command.completes), current)
 
 
+def _values(option: Option, rest: list[str], words: list[str]) -> list[str]:
+    """What may be the value of `option`; for a build, `words` (the context) and `rest` name the Dockerfile."""
+    if option.values:
+        return [value for value in option.values if value]
+    if option.completes == "progress":
+        from pyd.cli.build_display import MODES
+
+        return list(MODES)
+    if option.completes == "builders":
+        return ["default"]
+    if option.completes == "platforms":
+        from pyd.engine.builder import platforms
+
+        return [*platforms(), "local"]
+    if option.completes in ("targets", "args"):
+        from pyd.engine import build_calls
+
+        ask = build_calls.target_names if option.completes == "targets" else build_calls.argument_names
+        found = ask(words[0] if words else ".", _value_of("file", "f", rest))
+        return found if option.completes == "targets" else [f"{name}=" for name in found]
+    return _objects(option.completes)
+
+
+def _value_of(name: str, short: str, rest: list[str]) -> str:
+    """The value of an option on the command line; "" without."""
+    for index, word in enumerate(rest):
+        if word.startswith(f"--{name}="):
+            return word.partition("=")[2]
+        if word in (f"--{name}", f"-{short}") and index + 1 < len(rest):
+            return rest[index + 1]
+        if word.startswith(f"-{short}") and len(word) > 2:
+            return word[2:].removeprefix("=")
+    return ""
+
+
 def _objects(kind: str) -> list[str]:
+    if kind in ("", "files", "directories"):
+        return []  # the shell's own
     if kind == "registries":
         from pyd.engine.login import servers
 

@@ -29,7 +29,7 @@ from pyd.build.solver import MAX_RUNS, Solver
 from pyd.build.sources import Sources
 from pyd.build.ssh import Ssh
 from pyd.build.steps import Steps
-from pyd.engine import build_end
+from pyd.engine import build_checks, build_end
 from pyd.engine.build_images import BuildImages
 from pyd.engine.build_run import BuildRunner, job_limits, sweep
 from pyd.errors import Cancelled, InvalidArgument
@@ -74,6 +74,7 @@ def _prepare(
     context = stack.enter_context(contexts.opened(request, scratch, sources))
     dockerfile, script = _read(context)
     watcher.reads(dockerfile.name, dockerfile.lines)
+    build_checks.warn(dockerfile, script, request, watcher)
     named: dict[str, Tree | str] = {}
     for name, value in request.build_contexts.items():
         found = stack.enter_context(opened_named(name, value, scratch, sources))
