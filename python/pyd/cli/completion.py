@@ -106,7 +106,7 @@ def _of_command(command: Command, rest: list[str], current: str) -> list[str]:
 
 
 def _values(option: Option, rest: list[str], words: list[str]) -> list[str]:
-    """What may be the value of `option`; for a build, `words` (the context) and `rest` name the Dockerfile."""
+    """What may be the value of `option`; for a build, `words` (its context) and `rest` name the file."""
     if option.values:
         return [value for value in option.values if value]
     if option.completes == "progress":
