@@ -34,8 +34,10 @@ def layouts(names: Sequence[str], prefix: Sequence[str] = ()) -> dict[str, Path]
     """OCI layouts of the named images, building what is missing, two at a time. `prefix`: see
     `debian.bootstrap`.
     """
+    recipes = [(RECIPES | TOOLCHAINS)[name] for name in names]
+    if all(_place(recipe).exists() for recipe in recipes):
+        return {recipe.name: _place(recipe) for recipe in recipes}  # another may be making others for minutes
     with _locked(), ThreadPoolExecutor(2) as pool:
-        recipes = [(RECIPES | TOOLCHAINS)[name] for name in names]
         wanting_base = [r for r in recipes if r.packages and not _place(r).exists()]
         base = _base(list(prefix)) if wanting_base else None
         return dict(

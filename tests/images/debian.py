@@ -18,9 +18,9 @@ from tests.images.recipes import MARKERS
 TRIM = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
 
 # A cluster made at install time would be in the image; the entry point makes one in the volume, as the
-# official image does.
+# official image does. Java's packages put links into a directory of manuals, which TRIM leaves out.
 SETUP = (
-    'mkdir -p "$1/etc/postgresql-common" && '
+    'mkdir -p "$1/etc/postgresql-common" "$1/usr/share/man/man1" && '
     'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'
 )
 

@@ -10,7 +10,7 @@ from tests.images.recipes import PATH, Recipe
 # What every one needs to reach package registries; a proxy's own certificates come as a build secret.
 _CERTIFICATES = ("ca-certificates",)
 
-DEBIAN = Recipe("debian", {"Cmd": ["bash"], "Env": [f"PATH={PATH}"]}, packages=_CERTIFICATES)
+DEBIAN = Recipe("debian", {"Cmd": ["bash"], "Env": [f"PATH={PATH}"]}, packages=("apt", *_CERTIFICATES))
 
 GCC = Recipe(
     "gcc",
@@ -35,7 +35,7 @@ GOLANG = Recipe(
 RUST = Recipe(
     "rust",
     {"Cmd": ["bash"], "Env": [f"PATH={PATH}"]},
-    packages=("cargo", "rustc", "libc6-dev", *_CERTIFICATES),
+    packages=("cargo-web", "rustc-web", "libc6-dev", *_CERTIFICATES),
 )
 
 JAVA = Recipe(

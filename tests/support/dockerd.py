@@ -35,9 +35,12 @@ ip link set lo up
 
 
 class Daemon:
-    """A shell in new namespaces that starts a daemon and reaps what it leaves; `close` ends everything."""
+    """A shell in new namespaces that starts a daemon and reaps what it leaves; `close` ends everything.
 
-    def __init__(self, directory: Path, command: list[str]) -> None:
+    Without `own_network` it stays in the network of this process, where its servers are.
+    """
+
+    def __init__(self, directory: Path, command: list[str], *, own_network: bool = True) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
         # the loop reaps orphans, as the first process of a pid namespace has to
@@ -45,7 +48,8 @@ class Daemon:
         self._log = (directory / "log").open("w")
         self._process = subprocess.Popen(
             [
-                *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+                *("unshare", *["--net"] * own_network, "--mount", "--pid"),
+                *("--fork", "--kill-child", "--mount-proc"),
                 *("sh", "-c", script),
             ],
             stdin=subprocess.DEVNULL,
@@ -95,9 +99,12 @@ def remove_cgroups(parent: str) -> None:
 
 
 class Docker:
-    """A Docker daemon with a bridge in its own network namespace. `docker(...)` runs the client."""
+    """A Docker daemon with a bridge in its own network namespace. `docker(...)` runs the client.
 
-    def __init__(self, directory: Path, cgroup_parent: str, *options: str) -> None:
+    Without `own_network` it shares that of this process, and makes no bridge there.
+    """
+
+    def __init__(self, directory: Path, cgroup_parent: str, *options: str, own_network: bool = True) -> None:
         daemon = find_program("dockerd")
         # the client of the daemon's own package: another one on the PATH may be too new for it
         client = find_program("/usr/bin/docker", "docker")
@@ -107,16 +114,18 @@ class Docker:
         self.socket = directory / "docker.sock"
         self.exec_root = directory / "exec"
         self._terminals: list[Terminal] = []
+        network = ["--bip", "10.213.0.1/24"] if own_network else ["--bridge", "none"]
         # it starts a containerd of its own, below its own directories
         self.daemon = Daemon(
             directory,
             [
                 *(daemon, "--host", f"unix://{self.socket}", "--data-root", str(directory / "data")),
                 *("--exec-root", str(self.exec_root), "--pidfile", str(directory / "docker.pid")),
-                *("--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bip", "10.213.0.1/24"),
+                *("--iptables=false", "--ip6tables=false", "--ip-masq=false", *network),
                 *("--cgroup-parent", cgroup_parent, "--exec-opt", "native.cgroupdriver=cgroupfs"),
                 *("--add-runtime", f"pyd={RUNTIME}", *options),
             ],
+            own_network=own_network,
         )
         try:
             wait_until(lambda: self("version", code=None).code == 0, 30)

@@ -1,0 +1,1 @@
+long count(const char *path);

@@ -1,0 +1,5 @@
+package main
+
+import "example.com/tools/calc"
+
+func main() { calc.Apply(calc.Add) }

@@ -1,0 +1,5 @@
+ARG REGISTRY
+FROM ${REGISTRY}/busybox:latest
+WORKDIR /src
+COPY . .
+CMD find . -type f | sort

@@ -1,0 +1,4 @@
+import os
+import sys
+
+print(f"Hello, {sys.argv[1]}! from {os.getuid()} in {os.getcwd()}")
