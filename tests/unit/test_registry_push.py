@@ -26,8 +26,8 @@ from pyd.oci.descriptor import OCI_MANIFEST, Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.reference import Reference
 from pyd.registry import transport
-from pyd.registry.client import Served
 from pyd.registry.push import EXISTS, PUSHED, Target
+from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.registry.upload import Sent
 from pyd.registry.writer import Answer

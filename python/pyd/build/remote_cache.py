@@ -24,7 +24,7 @@ from pyd.store.build_cache import BuildLayer, BuildStep
 from pyd.store.pack import plain_size
 
 if TYPE_CHECKING:
-    from pyd.registry.client import Served
+    from pyd.registry.served import Served
     from pyd.store import Store
 
 _SLACK = 1 << 20  # bytes behind the end of a tar

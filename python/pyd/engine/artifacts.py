@@ -22,9 +22,10 @@ from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST, Fields, parse
 from pyd.oci.manifest import Index, parse_manifest
 from pyd.oci.reference import Reference
-from pyd.registry.client import Registry, Served
+from pyd.registry.client import Registry
 from pyd.registry.push import Target
 from pyd.registry.referrers import Referrer, delete_referrer, put_referrer, referrers
+from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.registry.transport import Transport
 from pyd.registry.upload import Sent

@@ -34,7 +34,7 @@ from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST
 from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.reference import Reference
-from pyd.registry.client import Served
+from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.store.build_cache import BuildLayer, BuildStep
 from pyd.store.compress import Progress, compressed, converted

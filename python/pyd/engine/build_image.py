@@ -33,7 +33,7 @@ from pyd.oci.document import MAX_MANIFEST, parse
 from pyd.oci.image_config import ImageConfig
 from pyd.oci.manifest import Manifest, parse_manifest
 from pyd.oci.platform import Platform
-from pyd.registry.client import Served
+from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.store.compress import Progress, compressed, converted
 from pyd.store.pack import plain_size

@@ -35,7 +35,7 @@ from pyd.store.intake import fetching
 if TYPE_CHECKING:
     from pyd.engine.transports import Sink
     from pyd.oci.digest import Digest
-    from pyd.registry.client import Served
+    from pyd.registry.served import Served
     from pyd.registry.upload import Sent
     from pyd.store import Store
 

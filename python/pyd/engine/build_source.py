@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyd.engine.outgoing import CHUNK, OutLayer, read_blob
 from pyd.errors import CorruptData
 from pyd.oci.descriptor import Descriptor
-from pyd.registry.client import Served
+from pyd.registry.served import Served
 from pyd.store import origins
 from pyd.store.pack import plain_layer
 

@@ -18,7 +18,7 @@ from pyd.registry.upload import Sent
 
 if TYPE_CHECKING:
     from pyd.oci.digest import Digest
-    from pyd.registry.client import Served
+    from pyd.registry.served import Served
     from pyd.store import Store
 
 _MAX_MANIFESTS = 1000  # of one index, nested ones included

@@ -24,7 +24,7 @@ from pyd.store.pack import gone
 
 if TYPE_CHECKING:
     from pyd.oci.digest import Digest
-    from pyd.registry.client import Served
+    from pyd.registry.served import Served
     from pyd.store import Store
 
 WORKERS = 5  # Docker's max-concurrent-uploads

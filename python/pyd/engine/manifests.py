@@ -19,7 +19,7 @@ from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST, parse
 from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.reference import Reference
-from pyd.registry.client import Served
+from pyd.registry.served import Served
 from pyd.store import manifest_lists
 from pyd.store.manifest_lists import Entries
 

@@ -21,7 +21,7 @@ from pyd.oci.document import MAX_MANIFEST, parse
 from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
-from pyd.registry.client import Served
+from pyd.registry.served import Served
 from pyd.store.compress import PLAIN
 from pyd.store.pack import gone
 

@@ -27,7 +27,7 @@ from pyd.oci.document import MAX_MANIFEST
 from pyd.oci.manifest import Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
-from pyd.registry.client import Served
+from pyd.registry.served import Served
 from pyd.registry.upload import Sent
 from pyd.store.intake import fetching
 from pyd.store.pack import plain_layer

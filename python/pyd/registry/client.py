@@ -29,6 +29,7 @@ from pyd.registry import credentials
 from pyd.registry.auth import Authorizer
 from pyd.registry.origin import origin
 from pyd.registry.patience import LEAST
+from pyd.registry.served import Served
 from pyd.registry.settings import is_loopback
 from pyd.registry.transport import ATTEMPTS, Transport, is_temporary
 
@@ -41,15 +42,6 @@ MAX_TAGS = 10_000
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)  # distribution-spec, "Pulling manifests"
 _NEXT = re.compile(r"<[^<>?]*\?([!-;=?-~]{1,2000})>\s*;\s*rel=\"?next\"?", re.ASCII)
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A manifest or index as a registry served it; the digest is that of these bytes."""
-
-    data: bytes
-    media_type: str
-    digest: Digest
 
 
 class Registry:

@@ -20,8 +20,9 @@ from pyd.oci.image_config import ImageConfig
 from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import HUB, Reference
-from pyd.registry.client import Registry, Served
+from pyd.registry.client import Registry
 from pyd.registry.fetch import SPARE, fetch
+from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.registry.transport import Transport
 

@@ -10,7 +10,8 @@ from pyd.errors import RegistryError, Unauthorized
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.reference import Reference
-from pyd.registry.client import Registry, Served
+from pyd.registry.client import Registry
+from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.registry.transport import Transport
 from pyd.registry.upload import Read, Sent, Upload

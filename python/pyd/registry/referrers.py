@@ -17,8 +17,9 @@ from pyd.errors import RegistryError
 from pyd.oci.descriptor import OCI_INDEX, Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.document import Fields, parse
-from pyd.registry.client import Registry, Served
+from pyd.registry.client import Registry
 from pyd.registry.push import Target
+from pyd.registry.served import Served
 from pyd.registry.writer import Answer, Writer
 
 _MAX_PAGES = 100

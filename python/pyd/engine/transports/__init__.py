@@ -19,7 +19,7 @@ from pyd.oci.reference import Reference
 
 if TYPE_CHECKING:
     from pyd.oci.descriptor import Descriptor
-    from pyd.registry.client import Served
+    from pyd.registry.served import Served
     from pyd.registry.upload import Sent
     from pyd.store import Store
 

@@ -29,8 +29,8 @@ from pyd.oci.document import MAX_MANIFEST, Fields
 from pyd.oci.image_config import ImageConfig
 from pyd.oci.manifest import Manifest, parse_manifest
 from pyd.oci.reference import Reference
-from pyd.registry.client import Served
 from pyd.registry.push import EXISTS, PUSHED
+from pyd.registry.served import Served
 from pyd.registry.upload import Sent
 from pyd.store.content import fsync_dir
 from pyd.store.spool import CHUNK, is_plain, spooled

@@ -14,8 +14,8 @@ from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST, parse
 from pyd.oci.manifest import Index, parse_manifest
 from pyd.oci.reference import Reference
-from pyd.registry.client import Served
 from pyd.registry.push import EXISTS, PUSHED
+from pyd.registry.served import Served
 from pyd.registry.upload import Sent
 from pyd.store.content import fsync_dir
 from pyd.store.locks import exclusive

@@ -16,7 +16,7 @@ from pyd.oci.document import MAX_MANIFEST
 from pyd.oci.image_config import ImageConfig
 from pyd.oci.manifest import Manifest, parse_manifest
 from pyd.oci.reference import Reference
-from pyd.registry.client import Served
+from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.registry.upload import Sent
 from pyd.store import origins

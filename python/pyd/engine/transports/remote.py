@@ -9,8 +9,9 @@ from pyd.engine.transports.checked import Checked
 from pyd.errors import RegistryError
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.reference import Reference
-from pyd.registry.client import Registry, Served
+from pyd.registry.client import Registry
 from pyd.registry.push import Target
+from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.registry.transport import Transport
 from pyd.registry.upload import Sent

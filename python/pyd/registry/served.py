@@ -1,0 +1,16 @@
+"""A document as a registry serves it; apart from the client, which imports httpx."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyd.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A manifest or index as a registry served it; the digest is that of these bytes."""
+
+    data: bytes
+    media_type: str
+    digest: Digest
