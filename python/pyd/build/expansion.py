@@ -56,7 +56,7 @@ class _Expander:
         return tuple(self(text) for text in texts)
 
     def split(self, text: str) -> tuple[str, ...]:
-        return self._told(words.expand(text, self._env, self._escape)).words
+        return self._told(words.expand(text, self._env, self._escape, split=True)).words
 
     def content(self, content: Content) -> Content:
         r"""Quotes are text there, and the escape is always `\`."""

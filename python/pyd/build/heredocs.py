@@ -35,10 +35,10 @@ def parse_heredoc(word: str) -> Heredoc | None:
     match = _MARK.fullmatch(word)
     if match is None or not match[3]:
         return None
-    plain = expand(match[3], {}, keep_unset=True).words
+    plain = expand(match[3], {}, keep_unset=True, split=True).words
     if len(plain) != 1:
         return None
-    quoted = expand(match[3], {}, keep_unset=True, keep_quotes=True).words
+    quoted = expand(match[3], {}, keep_unset=True, keep_quotes=True, split=True).words
     expands = len(quoted) == 1 and _quotes(plain[0]) == _quotes(quoted[0])
     # a number that no descriptor has is none: the shell says so
     return Heredoc(plain[0], expands, match[2] == "-", int(match[1][:9] or 0))
@@ -56,7 +56,7 @@ def heredocs_of(line: str) -> list[Heredoc]:
     """Those that a logical line announces, without their contents. Raises ExpansionError."""
     try:
         words = expand(
-            line, {}, keep_unset=True, keep_quotes=True, keep_escapes=True, limit=len(line) + 1
+            line, {}, keep_unset=True, keep_quotes=True, keep_escapes=True, split=True, limit=len(line) + 1
         ).words
     except ExpansionError:
         return []  # quotes that only the shell understands: none is looked for, as BuildKit does

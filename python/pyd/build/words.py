@@ -18,6 +18,7 @@ SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map
 
 _SPECIAL = "@*#?-$!0"  # parameters of a shell, never set here
 _DEEPEST = 64
+_NONE: frozenset[str] = frozenset()
 LONGEST = 1 << 17  # characters; execve(2) takes no string of more than 128 KiB (MAX_ARG_STRLEN)
 MOST = 8 << 20  # characters of all variables together; no process can have more than 6 MiB (execve(2))
 
@@ -31,7 +32,10 @@ class _TooMuch(ExpansionError):
 
 
 class Expansion(Record):
-    """`used` and `unmatched` are the names that were looked up: found, and not found."""
+    """`used` and `unmatched` are the names that were looked up: found, and not found.
+
+    `words` is empty unless they were asked for.
+    """
 
     text: str
     used: frozenset[str]
@@ -48,14 +52,19 @@ def expand(
     keep_escapes: bool = False,
     keep_unset: bool = False,
     ignore_quotes: bool = False,
+    split: bool = False,
     limit: int = LONGEST,
 ) -> Expansion:
     """The text with its variables replaced and quotes and escapes removed. Raises ExpansionError.
 
     `keep_unset` leaves variables without a value as they stand. With `ignore_quotes` quotes are
-    characters like others (the contents of here-documents).
+    characters like others (the contents of here-documents). `split` asks for the words as well.
     """
-    lexer = _Lexer(text, env, escape, keep_quotes, keep_escapes, keep_unset, ignore_quotes, limit)
+    if not split and not any(char in text for char in ("$", "'", '"', escape)):
+        if len(text) > limit:
+            raise ExpansionError(_too_long(limit))
+        return Expansion(text, _NONE, _NONE)
+    lexer = _Lexer(text, env, escape, keep_quotes, keep_escapes, keep_unset, ignore_quotes, split, limit)
     try:
         result, words = lexer.until("", keep_escapes)
     except ExpansionError as error:
@@ -66,7 +75,11 @@ def expand(
 
 def expand_words(text: str, env: Mapping[str, str], escape: str = "\\") -> list[str]:
     """Expanded, then split at spaces that are not quoted, those of values too. Raises ExpansionError."""
-    return list(expand(text, env, escape).words)
+    return list(expand(text, env, escape, split=True).words)
+
+
+def _too_long(limit: int) -> str:
+    return f"the result has more than {limit} characters"
 
 
 def check_total(texts: Iterable[str], what: str) -> None:
@@ -104,6 +117,16 @@ class _Words:
             self._word.clear()
 
 
+class _NoWords(_Words):
+    """When nobody asks for them."""
+
+    def add(self, text: str) -> None:
+        pass
+
+    def add_raw(self, text: str) -> None:
+        pass
+
+
 class _Lexer:
     def __init__(
         self,
@@ -114,11 +137,13 @@ class _Lexer:
         keep_escapes: bool,
         keep_unset: bool,
         ignore_quotes: bool,
+        split: bool,
         limit: int,
     ) -> None:
         self._text, self._env, self._escape = text, env, escape
         self._keep_quotes, self._keep_escapes, self._keep_unset = keep_quotes, keep_escapes, keep_unset
         self._special = "$" if ignore_quotes else "$'\""
+        self._words: type[_Words] = _Words if split else _NoWords
         self._limit = limit
         self._at = 0
         self._depth = 0
@@ -148,7 +173,7 @@ class _Lexer:
 
     def _until(self, stop: str) -> tuple[str, list[str]]:
         result: list[str] = []
-        words = _Words()
+        words = self._words()
         size = 0
         while char := self._peek():
             if char == stop:
@@ -192,7 +217,7 @@ class _Lexer:
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            raise _TooMuch(f"the result has more than {self._limit} characters")
+            raise _TooMuch(_too_long(self._limit))
 
     def _quotes(self, quote: str) -> str:
         return self._single_quotes() if quote == "'" else self._double_quotes()
