@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# The mount point, and what the runtime makes where there are too few layers for an overlay
+_DIRECTORIES = ("rootfs", "empty-1", "empty-2")
+
+
 def write(directory: str, config: Mapping[str, Any], shim: Mapping[str, Any]) -> None:
     """Make `directory` with its three entries; what an earlier task left there is removed."""
     try:
@@ -41,10 +45,7 @@ def _write(path: str, value: Mapping[str, Any]) -> None:
 
 
 def remove(directory: str) -> None:
-    """Remove the bundle. Only known names first: rmtree is for what somebody else put there.
-
-    `empty` is the runtime's, which puts it below a single layer to mount.
-    """
+    """Remove the bundle. Only known names first: rmtree is for what somebody else put there."""
     for name in ("config.json", "shim.json", "shim.sock", "shim.lock"):
         try:
             os.unlink(f"{directory}/{name}")
@@ -52,7 +53,7 @@ def remove(directory: str) -> None:
             pass
     try:
         # each for itself: whoever made it may have been killed between the two
-        for path in (f"{directory}/rootfs", f"{directory}/empty", directory):
+        for path in (*(f"{directory}/{name}" for name in _DIRECTORIES), directory):
             with suppress(FileNotFoundError):
                 os.rmdir(path)
     except OSError:

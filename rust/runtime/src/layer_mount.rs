@@ -4,8 +4,6 @@
 //! The part's path is the image's: it is resolved inside of the overlay, once, and a detached copy of what is found
 //! there goes to the destination as any bind mount does.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +16,7 @@ use pyd_sys::mount::{attach, clone_tree};
 use pyd_sys::path::{normal, open_in_root};
 use serde::Deserialize;
 
+use crate::empty_layers;
 use crate::error::{Error, Result};
 use crate::rootfs::mount_overlay;
 use crate::spec::{self, Overlay};
@@ -25,9 +24,6 @@ use crate::weakness;
 
 /// The mount's type in config.json; an extension of pyd's.
 pub const KIND: &str = "dev.pyd.layers";
-
-/// Name in the bundle of a directory that stays empty.
-const EMPTY: &str = "empty";
 
 /// The mount's source in config.json, as JSON text.
 #[derive(Debug, Deserialize)]
@@ -38,7 +34,7 @@ struct Source {
     upper: Option<PathBuf>,
     #[serde(default)]
     work: Option<PathBuf>,
-    /// Path inside of the overlay, of a directory or a file; without it the whole is mounted.
+    /// Path inside of the overlay, of a directory or a file; without it, and when it is empty, the whole is mounted.
     #[serde(default)]
     subpath: Option<String>,
 }
@@ -75,43 +71,19 @@ impl LayerMount {
             volatile: false,
         };
         overlay.check()?;
-        if let Some(path) = &subpath
-            && (path.is_empty() || path.contains('\0'))
-        {
-            return Err(Error::invalid(
-                "\"subpath\" is empty or contains a NUL byte",
-            ));
+        if subpath.as_ref().is_some_and(|path| path.contains('\0')) {
+            return Err(Error::invalid("\"subpath\": contains a NUL byte"));
         }
         Ok(Self {
             overlay,
-            subpath,
+            subpath: subpath.filter(|path| !path.is_empty()),
             prepared: None,
         })
     }
 
-    /// Parent: makes what the overlay needs beside the layers. One layer alone is no overlay to the kernel, and as a
-    /// plain bind mount its whiteouts would be files; so an empty directory of the bundle lies below it.
+    /// Parent: adds what the overlay lacks.
     pub fn complete(&mut self, bundle: &Path) -> Result<()> {
-        if self.overlay.upper.is_some() || self.overlay.lower.len() > 1 {
-            return Ok(());
-        }
-        let path = bundle.join(EMPTY);
-        let failed = |e: std::io::Error| {
-            let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-            Error::at("mounts", "mkdir", &path, errno)
-        };
-        match fs::create_dir(&path) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                let directory = fs::symlink_metadata(&path).map_err(failed)?.is_dir();
-                if !directory || fs::read_dir(&path).map_err(failed)?.next().is_some() {
-                    return Err(Error::at("mounts", "mkdir", &path, Errno::EEXIST)
-                        .hint("the bundle must not have an entry of that name"));
-                }
-            }
-            made => made.map_err(failed)?,
-        }
-        self.overlay.lower.push(path);
-        Ok(())
+        empty_layers::fill_up(&mut self.overlay, bundle)
     }
 
     /// Parent: makes the overlay, where init would lack the power over the layers.
@@ -194,7 +166,6 @@ mod tests {
             ("/a", "expected value"),
             (r#"{"lower":["/a"]} x"#, "trailing characters"),
             (r#"{"upper":"/u","work":"/w"}"#, "lower: is missing"),
-            (r#"{"lower":[]}"#, "\"lower\" names no directory"),
             (r#"{"lower":"/a"}"#, "lower: invalid type: string"),
             (r#"{"lower":["/a",3]}"#, "lower[1]: invalid type: integer"),
             (r#"{"lower":["/a","b"]}"#, "\"lower\": b is not absolute"),
@@ -214,10 +185,9 @@ mod tests {
                 r#"{"lower":["/a"],"upper":"/u","work":"w"}"#,
                 "\"work\": w is not absolute",
             ),
-            (r#"{"lower":["/a"],"subpath":""}"#, "\"subpath\" is empty"),
             (
                 r#"{"lower":["/a"],"subpath":"a\u0000"}"#,
-                "\"subpath\" is empty or contains",
+                "\"subpath\": contains a NUL",
             ),
             (
                 r#"{"lower":["/a"],"subpath":["a"]}"#,

@@ -11,6 +11,7 @@ pub mod copy_up;
 pub mod cpu_affinity;
 pub mod create;
 pub mod devices;
+mod empty_layers;
 pub mod error;
 pub mod exec;
 pub mod hooks;

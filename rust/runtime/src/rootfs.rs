@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, pivot_root};
 use pyd_sys::mount::{FsContext, MountAttr, attach, attr, clone_tree, set_attributes};
 
+use crate::empty_layers;
 use crate::error::{Error, Result};
 use crate::mount_options::propagation;
 use crate::move_root::move_root;
@@ -55,9 +56,13 @@ impl Rootfs {
             })?),
         };
         let readonly = root.readonly().unwrap_or(false);
+        let mut overlay = spec::overlay(spec)?;
+        if let Some(overlay) = &mut overlay {
+            empty_layers::fill_up(overlay, bundle)?;
+        }
         let mut rootfs = Self {
             path,
-            overlay: spec::overlay(spec)?,
+            overlay,
             readonly,
             no_pivot,
             propagation,

@@ -22,7 +22,7 @@ pub const OVERLAY: &str = "dev.pyd.overlay";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
-    /// Lower directories, top first.
+    /// Lower directories, top first; none for an empty tree.
     pub lower: Vec<PathBuf>,
     /// Upper directory; without it the overlay is read-only.
     #[serde(default)]
@@ -38,9 +38,6 @@ pub struct Overlay {
 impl Overlay {
     /// Whether it can be mounted, as far as its text tells; an error begins with the name of the field.
     pub fn check(&self) -> Result<()> {
-        if self.lower.is_empty() {
-            return Err(Error::invalid("\"lower\" names no directory"));
-        }
         if self.upper.is_some() != self.work.is_some() {
             return Err(Error::invalid("\"upper\" and \"work\" go together"));
         }

@@ -106,9 +106,8 @@ fn one_layer_alone_hides_its_whiteouts() {
                 cat: can't open '/m/dir/gone': No such file or directory\nhere\n";
     assert_eq!(bundle.output(), said);
     // The directory below is the bundle's; a second start finds it.
-    assert_eq!(fs::read_dir(bundle.dir.join("empty")).unwrap().count(), 0);
     assert_eq!(bundle.output(), said);
-    fs::write(bundle.dir.join("empty/x"), "").unwrap();
+    fs::write(bundle.dir.join("empty-2/x"), "").unwrap();
     let (_, error) = bundle.error();
     assert!(error.contains("cannot mount /m: mkdir "), "{error}");
 }
@@ -132,14 +131,35 @@ fn writes_go_to_the_upper_directory() {
         (read("made"), read("file")),
         ("new\n".into(), "old\nmore\n".into())
     );
-    assert!(
-        !bundle.dir.join("empty").exists(),
-        "an upper directory makes it an overlay"
-    );
     assert_eq!(
         fs::read_to_string(layers.dir("one").join("file")).unwrap(),
         "old\n"
     );
+}
+
+#[test]
+fn no_layer_is_an_empty_tree() {
+    need_root!();
+    let mut bundle = Bundle::new("");
+    let layers = Layers::of(&bundle);
+    layers.file("one", "busybox", "");
+    fs::copy("/bin/busybox", layers.dir("one").join("busybox")).unwrap();
+    let busybox = json!([
+        "/m/busybox",
+        "sh",
+        "-c",
+        "/m/busybox ls -A / /none; echo x > /made"
+    ]);
+    bundle.spec["process"]["args"] = busybox;
+    let (upper, work) = (bundle.dir.join("upper"), bundle.dir.join("work"));
+    fs::create_dir_all(&upper).unwrap();
+    fs::create_dir_all(&work).unwrap();
+    let overlay = json!({ "lower": [], "upper": upper, "work": work });
+    bundle.spec["annotations"]["dev.pyd.overlay"] = json!(overlay.to_string());
+    let bundle = with(bundle, &layers.source(&["one"], part("")), "/m", &[]);
+    let bundle = with(bundle, &layers.source(&[], json!({})), "/none", &[]);
+    assert_eq!(bundle.output(), "/:\ndev\nm\nnone\nproc\nsys\n\n/none:\n");
+    assert_eq!(fs::read_to_string(upper.join("made")).unwrap(), "x\n");
 }
 
 #[test]
