@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyd.record import Record
 
@@ -20,6 +20,9 @@ class Step(Record):
 
 class Watcher:
     """Who is told how a build gets on; does nothing."""
+
+    def starts(self, stop: Callable[[], None]) -> None:
+        """The build has begun. `stop`, from any thread, ends it: it raises Cancelled then."""
 
     def reads(self, name: str, lines: Sequence[str]) -> None:
         """The Dockerfile that is built: steps and warnings give its line numbers."""

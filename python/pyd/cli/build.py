@@ -74,7 +74,7 @@ def run(request: BuildRequest, display: Display) -> BuildResult | None:
         display.finishes()
 
 
-def fail(error: errors.PydError, display: Display | None, prefix: str = "") -> None:
+def fail(error: errors.PydError, display: Display | None, target: str = "") -> None:
     """Where in the Dockerfile, and why, in the words that scripts look for."""
     if os.environ.get("PYD_DEBUG"):
         import traceback
@@ -82,7 +82,7 @@ def fail(error: errors.PydError, display: Display | None, prefix: str = "") -> N
         traceback.print_exception(error)
     excerpt = _excerpt(error, display)
     text = f"{excerpt}\n" if excerpt else ""
-    text += f"ERROR: {prefix}failed to build: failed to solve: {error.message}\n"
+    text += f"ERROR: failed to build: {target and f'target {target}: '}failed to solve: {error.message}\n"
     sys.stderr.write(text + (f"hint: {error.hint}\n" if error.hint else ""))
 
 

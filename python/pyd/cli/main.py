@@ -73,6 +73,8 @@ _BUILDER = {"build": "build", "du": "builder", "prune": "builder"}
 _BUILDX = {
     **_BUILDER,
     "b": "build",
+    "bake": "bake",
+    "f": "bake",
     **dict.fromkeys(("create", "inspect", "ls", "rm", "stop", "use", "version"), "buildx"),
 }
 _BUILD_CACHE = {"ls": "builder", "prune": "builder"}
@@ -96,6 +98,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
 # top-level command -> module
 TOP: dict[str, str] = {
     **{name: module for name, module in _CONTAINER.items() if name not in ("ls", "list", "prune", "inspect")},
+    "bake": "bake",
     "build": "build",
     "inspect": "inspect",
     "images": "images",

@@ -54,6 +54,7 @@ def build(engine: Engine, request: BuildRequest, watcher: Watcher | None = None)
     try:
         with fetching(store), late.looked_at(store), _scratch(engine) as scratch, ExitStack() as stack:
             made = _prepare(engine, request, watcher, scratch, stack)
+            watcher.starts(made.stop)
             try:
                 with build_end.caches(store, plan, made):
                     builts = _solve(made, request, platforms)
