@@ -16,7 +16,7 @@ from pyd.build.request import BuildRequest
 from pyd.build.result import BuildResult
 from pyd.cli import main as cli
 from pyd.engine import bake, bake_access
-from pyd.engine.bake import Plan
+from pyd.engine.bake import Listed, Plan
 from pyd.engine.engine import Engine
 from pyd.errors import Cancelled, InvalidArgument, PydError
 
@@ -44,11 +44,15 @@ class Faked:
         self.wanted = tuple(requests)
         monkeypatch.setattr(Engine, "build", self._build)
         monkeypatch.setattr(bake, "read", self._read)
+        monkeypatch.setattr(bake, "listed", self._listed)
 
     def _read(self, *args: Any, **named: Any) -> Plan:
         self.read.append(args)
+        return Plan(self.requests, self.wanted, {"target": {}})
+
+    def _listed(self, *_: object, **__: object) -> Listed:
         rows = [{"name": name, "description": f"about {name}"} for name in self.requests]
-        return Plan(self.requests, self.wanted, {"target": {}}, rows, [{"name": "V", "value": "1"}])
+        return Listed(rows, [{"name": "V", "value": "1"}])
 
     def _build(self, request: BuildRequest, watcher: Watcher) -> BuildResult:
         name = request.target
@@ -184,7 +188,7 @@ def test_print_and_list(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     assert cli.main(["bake", "--list", "type=variables,format=json"]) == 0
     assert json.loads(capfd.readouterr().out) == [{"name": "V", "value": "1"}]
     assert cli.main(["bake", "--list-variables"]) == 0
-    assert capfd.readouterr().out.splitlines()[0].split() == ["VARIABLE", "TYPE", "VALUE", "DESCRIPTION"]
+    assert capfd.readouterr().out.splitlines()[0].split() == ["VARIABLE", "VALUE", "DESCRIPTION"]
     assert cli.main(["bake", "--list=nonsense"]) == 1
     assert cli.main(["bake", "--list=targets", "--print"]) == 1
     assert cli.main(["bake", "https://example.com/repo.git", "web"]) == 1
@@ -247,3 +251,60 @@ def test_wrong_allow() -> None:
     for text in ("fs", "nonsense", "ssh=x", "fs.read="):
         with pytest.raises(InvalidArgument, match="invalid entitlement"):
             bake_access.missing({}, [text], {})
+
+
+FILE = """
+variable "TAG" {
+  default = "1"
+  description = "of the images"
+}
+group "default" { targets = ["web", "db"] }
+target "common" {
+  args = { A = "x" }
+}
+target "web" {
+  description = "the site"
+  inherits = ["common"]
+  tags = ["web:${TAG}"]
+  contexts = { lib = "target:lib" }
+}
+target "db" {
+  target = "db"
+  entitlements = ["network.host"]
+}
+target "lib" { context = "lib" }
+"""
+
+
+def test_real_files(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("docker-bake.hcl").write_text(FILE)
+    asked: dict[str, BuildRequest] = {}
+
+    def build(_: Engine, request: BuildRequest, watcher: Watcher) -> BuildResult:
+        asked[request.context + request.target] = request
+        return BuildResult(id="sha256:x")
+
+    monkeypatch.setattr(Engine, "build", build)
+    assert cli.main(["bake"]) == 1
+    assert "Entitlement network.host" in capfd.readouterr().err
+    assert (
+        cli.main(["bake", "--allow", "network.host", "--set", "*.args.A=y", "--var", "TAG=2", "--push"]) == 0
+    )
+    web, db, lib = (asked[name] for name in (".", ".db", "lib"))
+    assert (web.tags, web.build_args, db.build_args) == (("web:2",), {"A": "y"}, {"A": "y"})
+    assert web.build_contexts["lib"].startswith("oci-layout:///")
+    assert lib.outputs[0] == "type=cacheonly"
+    assert web.outputs == db.outputs == ("type=image,push=true",)
+    capfd.readouterr()
+    assert cli.main(["bake", "--print", "web"]) == 0
+    assert set(json.loads(capfd.readouterr().out)["target"]) == {"web", "lib"}
+    assert cli.main(["bake", "--list=targets"]) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()[1:]] == [
+        "common", "db", "default", "lib", "web",
+    ]  # fmt: skip
+    assert cli.main(["bake", "--list=variables"]) == 0
+    assert capfd.readouterr().out.splitlines()[1].split() == ["TAG", "1", "of", "the", "images"]
+    assert cli.main(["__complete", "bake", "w"]) == 0
+    assert capfd.readouterr().out.splitlines() == ["web"]
+    assert cli.main(["bake", "nonsense"]) == 1
+    assert "failed to find target nonsense" in capfd.readouterr().err

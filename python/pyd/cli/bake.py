@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyd import errors
 from pyd.cli import build_display, build_options
@@ -34,10 +34,13 @@ def bake(args: Args) -> int:
     listed = _list(args)
     if args.flag("print") and listed:
         raise UsageError("--print and --list are mutually exclusive", exit_code=1)
-    plan = engine_bake.read(args.all("file"), _sets(args), wanted, os.environ, stdin=sys.stdin.buffer)
+    files, variables = args.all("file"), _pairs(args.all("var"))
+    stdin = sys.stdin.buffer if "-" in files else None
     if listed:
-        _print_list(plan, *listed)
+        found = engine_bake.listed(files, os.environ, variables=variables, stdin=stdin)
+        _print_list(found.targets if listed[0] == "targets" else found.variables, *listed)
         return 0
+    plan = engine_bake.read(files, _sets(args), wanted, os.environ, variables=variables, stdin=stdin)
     if args.flag("print"):
         print(json.dumps(plan.document, indent=2, ensure_ascii=False))
         return 0
@@ -190,6 +193,16 @@ def _sets(args: Args) -> list[str]:
     return sets
 
 
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not (equals or name in os.environ):
+            raise UsageError(f"invalid variable {text!r}: NAME=value", exit_code=1)
+        found[name] = value if equals else os.environ[name]
+    return found
+
+
 def _list(args: Args) -> tuple[str, str] | None:
     """(targets or variables, text or json) of --list, --list-targets and --list-variables."""
     text = args.text("list") or ""
@@ -213,12 +226,11 @@ def _list(args: Args) -> tuple[str, str] | None:
     return what, form
 
 
-def _print_list(plan: Plan, what: str, form: str) -> None:
-    found = plan.described if what == "targets" else plan.variables
+def _print_list(found: Sequence[Mapping[str, Any]], what: str, form: str) -> None:
     if form == "json":
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    columns = ("name", "description") if what == "targets" else ("name", "type", "value", "description")
+    columns = ("name", "description") if what == "targets" else ("name", "value", "description")
     titles = {"name": "TARGET" if what == "targets" else "VARIABLE"}
     rows = [[printable(str(one.get(key) or "")) for key in columns] for one in found]
     print_columns([[titles.get(key, key.upper()) for key in columns], *rows])
@@ -247,6 +259,7 @@ COMMANDS = {
             Option("list-targets", BOOL, "The same as --list=targets"),
             Option("list-variables", BOOL, "The same as --list=variables"),
             Option("print", BOOL, "Print the definition as JSON, build nothing"),
+            Option("var", LIST, "Value of a variable of the files: NAME=value"),
             Option("set", LIST, "Override a value: TARGET.KEY=value; * for every target"),
         ),
         usage="[TARGET...]",

@@ -102,6 +102,8 @@ def _of_command(command: Command, rest: list[str], current: str) -> list[str]:
         return _starting([*names, "--help"], current)
     if words and (command.stops or command.most == 1):
         return []
+    if command.completes == "bake":
+        return _starting(_bake_targets(rest), current)
     return _starting(_objects(command.completes), current)
 
 
@@ -138,6 +140,15 @@ def _value_of(name: str, short: str, rest: list[str]) -> str:
         if word.startswith(f"-{short}") and len(word) > 2:
             return word[2:].removeprefix("=")
     return ""
+
+
+def _bake_targets(rest: list[str]) -> list[str]:
+    import os
+
+    from pyd.engine import bake
+
+    file = _value_of("file", "f", rest)
+    return bake.names([file] if file and file != "-" else [], os.environ)
 
 
 def _objects(kind: str) -> list[str]:

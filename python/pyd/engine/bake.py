@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyd.build.events import Watcher
-from pyd.errors import Cancelled, InvalidArgument, NotSupported, PydError
+from pyd.errors import Cancelled, InvalidArgument, PydError
 from pyd.store.intake import fetching
 
 if TYPE_CHECKING:
@@ -26,13 +26,19 @@ _TARGET = "target:"  # of a named context
 class Plan:
     """What is to be built. `wanted`: targets whose outputs are; the others are contexts of those.
 
-    document: what --print shows. described, variables: rows of --list, with name and description.
+    document: what --print shows.
     """
 
     requests: Mapping[str, BuildRequest]
     wanted: tuple[str, ...]
     document: Mapping[str, Any]
-    described: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What files define: rows with name and description; of variables with their value."""
+
+    targets: Sequence[Mapping[str, Any]]
     variables: Sequence[Mapping[str, Any]]
 
 
@@ -93,10 +99,59 @@ def read(
     targets: Sequence[str],
     environ: Mapping[str, str],
     *,
+    variables: Mapping[str, str] | None = None,
     stdin: BinaryIO | None = None,
 ) -> Plan:
-    """The targets of bake files (the usual names in the working directory by default), with --set applied."""
-    raise NotSupported("bake files are not read yet")
+    """The targets of bake files (those of the usual names in the working directory by default), with --set
+    and --var applied. Raises InvalidArgument, NotFound, NotSupported.
+    """
+    from pyd.build.bake import load
+
+    plan = load(files, environ, variables=variables, stdin=stdin).plan(targets, sets)
+    links = {name: f"{_TARGET}{name}" for name in plan.targets}
+    return Plan(
+        # whether the user grants what a target wants is asked for all targets together
+        requests={
+            name: target.request(allow=target.entitlements or (), links=links)
+            for name, target in plan.targets.items()
+        },
+        wanted=tuple(name for name, target in plan.targets.items() if not target.linked),
+        document=plan.document(),
+    )
+
+
+def listed(
+    files: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    variables: Mapping[str, str] | None = None,
+    stdin: BinaryIO | None = None,
+) -> Listed:
+    """What bake files define."""
+    from pyd.build.bake import load
+
+    found = load(files, environ, variables=variables, stdin=stdin)
+    rows: list[dict[str, Any]] = [
+        {"name": target.name, "description": target.description or ""} for target in found.targets.values()
+    ]
+    rows += [
+        {"name": name, "description": group.description or ", ".join(group.targets), "group": True}
+        for name, group in found.groups.items()
+    ]
+    return Listed(
+        targets=sorted(rows, key=lambda row: str(row["name"])),
+        variables=[
+            {"name": one.name, "value": one.value, "description": one.description} for one in found.variables
+        ],
+    )
+
+
+def names(files: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Of targets and groups, for completion: none where the files cannot be read."""
+    try:
+        return [str(row["name"]) for row in listed(files, environ).targets]
+    except PydError:
+        return []
 
 
 def bake(
