@@ -6,6 +6,8 @@ the others say waits until it ends, is silent, or has had the floor for long.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyd.cli.build_trace import SILENCE, Display, Part, Vertex, no_color, stamp
 
 TYPE_CHECKING = False
@@ -35,8 +37,9 @@ class Plain(Display):
     def on_reason(self, vertex: Vertex) -> None:
         self._say(vertex, f"not cached: {vertex.reason}")
 
-    def on_line(self, vertex: Vertex, line: str, now: float) -> None:
-        self._say(vertex, f"{stamp(now - vertex.started)} {line}")
+    def on_lines(self, vertex: Vertex, lines: Sequence[str], now: float) -> None:
+        after = stamp(now - vertex.started)
+        self._say(vertex, *(f"{after} {line}" for line in lines))
 
     def on_part(self, vertex: Vertex, part: Part) -> None:
         now = self.clock()

@@ -175,8 +175,7 @@ class Display(Watcher):
                 self.write_bytes(data)  # of a shell: the terminal is the user's, as in `run -it`
                 return
             vertex, now = self._vertex(step), self.clock()
-            for line in vertex.feed(stream, data, now):
-                self.keep_line(vertex, line, now)
+            self.take_lines(vertex, vertex.feed(stream, data, now), now)
 
     def counts(self, step: Step, what: str, done: int, total: int) -> None:
         with self.lock:
@@ -205,8 +204,7 @@ class Display(Watcher):
                 return
             if step.id == self.shell:
                 self.is_paused, self.shell = False, None
-            for line in vertex.rest():
-                self.keep_line(vertex, line, now)
+            self.take_lines(vertex, vertex.rest(), now)
             for part in list(vertex.parts.values()):
                 if part.ended is None and error is None:
                     part.ended = now
@@ -240,7 +238,7 @@ class Display(Watcher):
 
     def on_reason(self, vertex: Vertex) -> None: ...
 
-    def on_line(self, vertex: Vertex, line: str, now: float) -> None: ...
+    def on_lines(self, vertex: Vertex, lines: Sequence[str], now: float) -> None: ...
 
     def on_part(self, vertex: Vertex, part: Part) -> None: ...
 
@@ -331,13 +329,15 @@ class Display(Watcher):
         now = self.clock()
         for vertex in self.vertexes:
             if vertex.ended is None and now - vertex.wrote > SILENCE:
-                for line in vertex.rest():
-                    self.keep_line(vertex, line, now)
+                self.take_lines(vertex, vertex.rest(), now)
 
-    def keep_line(self, vertex: Vertex, line: str, now: float) -> None:
-        line = harmless(line, colours=self.colours)
-        vertex.keep(line, now, self.tail)
-        self.on_line(vertex, line, now)
+    def take_lines(self, vertex: Vertex, lines: Sequence[str], now: float) -> None:
+        if lines:
+            lines = [harmless(line, colours=self.colours) for line in lines]
+            for line in lines[-self.tail :] if self.tail else ():
+                vertex.keep(line, now, self.tail)
+            vertex.dropped += max(0, len(lines) - self.tail)
+            self.on_lines(vertex, lines, now)
 
     def _tick(self) -> None:
         while not self._done.wait(self.interval):
