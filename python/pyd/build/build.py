@@ -47,6 +47,7 @@ class Build:
     ssh: Ssh
     epoch: int
     scratch: str  # a directory for what is fetched
+    remote: tuple[str, str] | None = None  # (URL, commit or digest) of a context that is no directory
     allowed: frozenset[str] = frozenset()
     materials: list[tuple[str, str]] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)

@@ -101,6 +101,7 @@ def _prepare(
         ssh=ssh,
         epoch=epochs.of(request),
         scratch=scratch,
+        remote=context.remote,
         allowed=_allowed(request),
     )
     if context.remote is not None:

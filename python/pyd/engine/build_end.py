@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyd.build import annotations as image_annotations
+from pyd.build import attests as attestations
 from pyd.build import cache_options, outputs
 from pyd.build.annotations import Annotations
+from pyd.build.attestations import Predicate
+from pyd.build.attests import Attests
 from pyd.build.build import Build
 from pyd.build.cache_options import CacheSource, CacheTarget
 from pyd.build.outputs import Output
 from pyd.build.request import BuildRequest
 from pyd.build.result import BuildResult, Built
-from pyd.engine import build_caches, build_outputs
+from pyd.engine import build_caches, build_files, build_outputs
+from pyd.oci.platform import Platform
+from pyd.oci.reference import Reference
+from pyd.store.records import now
 
 if TYPE_CHECKING:
     from pyd.engine.build_image import Tell
@@ -24,7 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """started: RFC 3339"""
+
+    started: str
     outputs: tuple[Output, ...]
+    attests: Attests
     annotations: Annotations
     cache_from: tuple[CacheSource, ...]
     cache_to: tuple[CacheTarget, ...]
@@ -33,12 +43,15 @@ class Plan:
     def of(cls, request: BuildRequest, *, several: bool) -> Plan:
         """Raises InvalidArgument and NotSupported, before anything is built. `several`: platforms."""
         wanted = outputs.parse(request.outputs, request.tags)
-        outputs.check(wanted, indexed=several or bool(request.attests))
+        attests = attestations.parse(request.attests)
+        outputs.check(wanted, indexed=several or bool(attests))
         targets = list(cache_options.targets(request.cache_to))
         if outputs.flag(dict(request.build_args), "BUILDKIT_INLINE_CACHE", False):
             targets.append(CacheTarget(type="inline"))
         return cls(
+            now(),
             wanted,
+            attests,
             image_annotations.parse(request.annotations),
             cache_options.sources(request.cache_from),
             tuple(targets),
@@ -61,12 +74,15 @@ def finish(made: Build, builts: Sequence[Built], plan: Plan) -> BuildResult:
     """Outputs, then caches. The caller holds `intake.fetching`."""
     if any(target.type == "inline" for target in plan.cache_to):
         builts = build_caches.with_inline(builts, made.steps.used)
+    predicates = _predicates(made, builts, plan)
     with _step(made, f"exporting to {plan.outputs[0].type if plan.outputs else 'nothing'}") as tell:
         exported = build_outputs.export(
             build_outputs.Job(
                 store=made.store,
                 builts=builts,
                 annotations=plan.annotations,
+                predicates=predicates,
+                hidden=_hidden(plan),
                 epoch=made.epoch,
                 stdout=made.request.stdout,
                 tell=tell,
@@ -90,6 +106,43 @@ def finish(made: Build, builts: Sequence[Built], plan: Plan) -> BuildResult:
                 target,
             )
     return BuildResult(exported.image_id, exported.digest, builts, exported.metadata)
+
+
+def _predicates(made: Build, builts: Sequence[Built], plan: Plan) -> dict[Platform, Sequence[Predicate]]:
+    """What is said of each platform's result."""
+    found: dict[Platform, list[Predicate]] = {built.platform: [] for built in builts}
+    if plan.attests.sbom:
+        from pyd.build.sbom import spdx
+
+        names = [name for output in plan.outputs for name in output.names]
+        for built in builts:
+            with _step(made, f"[{built.platform}] generating sbom"):
+                layers = build_files.directories(made.store, built)
+                name = Reference.parse(names[0]).familiar if names else "image"
+                found[built.platform].append(spdx.predicate(layers, name=name, epoch=made.epoch))
+    if plan.attests.provenance is not None:
+        from pyd.build import provenance
+
+        facts = provenance.Facts(
+            request=made.request,
+            dockerfile="\n".join(made.dockerfile.lines),
+            dockerfile_name=made.dockerfile.name,
+            remote=made.remote,
+            materials=made.materials,
+            steps=list(made.steps.used.values()),
+            invocation=build_outputs.build_ref(),
+            started=plan.started,
+            finished=now(),
+        )
+        for built in builts:
+            found[built.platform].append(provenance.predicate(facts, plan.attests.provenance, built.platform))
+    return {platform: said for platform, said in found.items() if said}
+
+
+def _hidden(plan: Plan) -> frozenset[str]:
+    """Files of predicates that are only in images."""
+    only = plan.attests.provenance is not None and plan.attests.provenance.inline_only
+    return frozenset(["provenance.json"] if only else [])
 
 
 @contextmanager

@@ -61,16 +61,24 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What all outputs of one build share."""
+    """What all outputs of one build share. hidden: files of predicates that are not for exported files."""
 
     store: Store
     builts: Sequence[Built]
     annotations: Annotations = NONE
     predicates: Mapping[Platform, Sequence[Predicate]] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
     epoch: int = _DEFAULT_EPOCH
     stdout: BinaryIO | None = None
     tell: Tell = silent
     warn: Callable[[str], None] = lambda text: None
+
+    @property
+    def file_predicates(self) -> dict[Platform, list[Predicate]]:
+        return {
+            platform: [one for one in said if one.file not in self.hidden]
+            for platform, said in self.predicates.items()
+        }
 
     @property
     def is_indexed(self) -> bool:
@@ -93,10 +101,10 @@ def export(job: Job, outputs: Sequence[Output]) -> Exported:
                 digest = str(root.root.digest)
                 roots |= _metadata(root, output)
             elif output.type == "local":
-                build_files.local(job.store, job.builts, output, job.predicates, job.warn)
+                build_files.local(job.store, job.builts, output, job.file_predicates, job.warn)
             elif output.type == "tar":
                 with opened(job, output) as file:
-                    build_files.tar(job.store, job.builts, output, job.predicates, job.epoch, file)
+                    build_files.tar(job.store, job.builts, output, job.file_predicates, job.epoch, file)
     roots |= _provenance(job)
     first = job.builts[preferred(job.builts)]
     metadata = {"buildx.build.ref": f"default/default/{build_ref()}", **roots}

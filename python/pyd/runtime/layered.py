@@ -100,6 +100,13 @@ class LayeredRoot:
 
     def read_text(self, path: str) -> str | None:
         """The text of a regular file of at most 4 MiB; None if there is no such file."""
+        data = self.read_bytes(path, _MAX_TEXT)
+        return data.decode("utf-8", "surrogateescape") if data is not None else None
+
+    def read_bytes(self, path: str, limit: int) -> bytes | None:
+        """A regular file of at most `limit` bytes; None if there is no such file. Raises CorruptData for a
+        larger one.
+        """
         merged, found, opened = self._walk(path)
         try:
             if merged is None or found is None or not stat.S_ISREG(found[1].st_mode):
@@ -113,10 +120,10 @@ class LayeredRoot:
             with open(fd, "rb") as file:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     return None
-                data = file.read(_MAX_TEXT + 1)
-            if len(data) > _MAX_TEXT:
-                raise errors.CorruptData(f"{path} in the container is larger than {_MAX_TEXT >> 20} MiB")
-            return data.decode("utf-8", "surrogateescape")
+                data = file.read(limit + 1)
+            if len(data) > limit:
+                raise errors.CorruptData(f"{path} in the container is larger than {limit} bytes")
+            return data
         finally:
             for one in opened:
                 one.close()
