@@ -290,6 +290,32 @@ def test_a_tar_goes_to_stdout(store: Store) -> None:
         run(store, "-")
 
 
+def test_files_that_still_have_the_times_of_the_context(store: Store, tmp_path: Path) -> None:
+    """While the build is under way; what leaves has those of the image (pyd/build/late.py)."""
+    before = run(store, f"type=oci,dest={tmp_path / 'before.tar'}", f"type=tar,dest={tmp_path / 'files.tar'}")
+    one = result(store)
+    top = Path(store.snapshots.path(one.layers[-1].chain_id))
+    os.utime(top / "text")
+    with store.db.write() as tx:
+        tx.execute("UPDATE build_layers SET late = ? WHERE chain_id = ?", (EPOCH, one.layers[-1].chain_id))
+        tx.execute("DELETE FROM compressed_layers")
+    dest = tmp_path / "out"
+    again = run(
+        store,
+        f"type=oci,dest={tmp_path / 'after.tar'},compression=gzip,compression-level=3",
+        f"type=oci,dest={tmp_path / 'same.tar'}",
+        f"type=tar,dest={tmp_path / 'same-files.tar'}",
+        str(dest),
+        builts=(one,),
+    )
+    assert again.digest == before.digest
+    assert (tmp_path / "same.tar").read_bytes() == (tmp_path / "before.tar").read_bytes()
+    assert (tmp_path / "same-files.tar").read_bytes() == (tmp_path / "files.tar").read_bytes()
+    assert int((dest / "text").stat().st_mtime) == EPOCH < int((top / "text").stat().st_mtime)
+    store.trash.sweep(wait=True)
+    assert not [name for name in os.listdir(store.paths.snapshots) if ".tmp-" in name]
+
+
 def test_nothing_at_all(store: Store, tmp_path: Path) -> None:
     """FROM scratch without a single file."""
     empty = built(())

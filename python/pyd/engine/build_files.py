@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
 from pyd.build.attestations import Predicate, statement_file
@@ -12,6 +13,7 @@ from pyd.build.result import Built
 from pyd.build.tar_export import digests, paths, write_joined, write_tar
 from pyd.errors import InvalidArgument
 from pyd.oci.platform import Platform
+from pyd.store.pack import as_packed
 
 if TYPE_CHECKING:
     from pyd.store import Store
@@ -32,8 +34,9 @@ def local(
     for built in builts:
         dest = f"{output.dest}/{folder(built.platform)}" if _split(builts, output) else output.dest
         said = predicates.get(built.platform, ())
-        exporting = FileExport(directories(store, built), warn, hashed=bool(said))
-        exporting.write(dest)
+        with _standing(store, built) as layers:
+            exporting = FileExport(layers, warn, hashed=bool(said))
+            exporting.write(dest)
         if said:
             write_statements(dest, _statements(builts, built, output, said, exporting.files))
 
@@ -49,21 +52,28 @@ def tar(
     """The same as a tar, with the owners, times and devices that the image has."""
     split = _split(builts, output)
     if not split and len(builts) == 1 and not any(predicates.values()):
-        write_tar(file, directories(store, builts[0]))
+        with _standing(store, builts[0]) as layers:
+            write_tar(file, layers)
         return
     if not split:
         _check_unique(store, builts)
-    parts = []
-    for built in builts:
-        layers, said = directories(store, built), predicates.get(built.platform, ())
-        files = _statements(builts, built, output, said, digests(layers)) if said else {}
-        parts.append((folder(built.platform) if split else "", layers, files))
-    write_joined(file, parts, epoch)
+    with ExitStack() as stack:
+        parts = []
+        for built in builts:
+            layers, said = stack.enter_context(_standing(store, built)), predicates.get(built.platform, ())
+            files = _statements(builts, built, output, said, digests(layers)) if said else {}
+            parts.append((folder(built.platform) if split else "", layers, files))
+        write_joined(file, parts, epoch)
 
 
 def directories(store: Store, built: Built) -> list[str]:
-    """The layers as directories, top first."""
+    """The layers as directories, top first. Times of files may still be those of the build context."""
     return store.snapshots.lower_dirs([layer.chain_id for layer in reversed(built.layers)])
+
+
+def _standing(store: Store, built: Built) -> AbstractContextManager[list[str]]:
+    """The same with the times that the image has."""
+    return as_packed(store, [layer.chain_id for layer in built.layers])
 
 
 def folder(platform: Platform) -> str:

@@ -144,6 +144,32 @@ def plain_layer(
         os.close(fd)
 
 
+@contextmanager
+def as_packed(store: Store, chain_ids: Sequence[Digest]) -> Iterator[list[str]]:
+    """The directories of snapshots (bottom first), top first, with the times that their tars have: a layer
+    whose files still have later ones is unpacked once more, for as long as this lasts.
+    """
+    found: list[str] = []
+    made: list[str] = []
+    try:
+        for chain_id in chain_ids:
+            path = store.snapshots.path(chain_id)
+            layer = store.build_cache.layer(chain_id)
+            if layer is not None and layer.late is not None:
+                made.append(f"{store.paths.snapshots}/{chain_id.hex}.tmp-{os.urandom(4).hex()}")
+                path = f"{made[-1]}/fs"
+                os.makedirs(path, 0o755)
+                plain = Descriptor(OCI_LAYER, layer.diff_id, layer.plain_size)
+                with plain_layer(store, plain, layer.diff_id, chain_id) as (fd, _):
+                    unpacked = _native.unpack_blob(f"/proc/self/fd/{fd}", path, diff_id=layer.diff_id)
+                _native.settle_layer(unpacked, path, found)
+            found.insert(0, path)
+        yield found
+    finally:
+        for path in made:
+            store.trash.take(path)
+
+
 def tar_times(store: Store, chain_id: Digest) -> dict[str, Any]:
     """Arguments of `pack_layer` for the snapshot of a build that is still under way: its files may have later
     times than its tar (BuildLayer.late).
