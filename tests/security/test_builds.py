@@ -1,7 +1,7 @@
 """Builds from a base image, a context or an archive that wants to reach the host (SECURITY: section builds).
 
-Every link in these leads to a canary directory of the host. What is copied, mounted, made or removed through it must
-stay inside the build; the controls show that the link, taken as a path of the host, does lead there.
+Every link in these leads to a canary directory of the host. What is copied, mounted, made or removed through
+it must stay inside the build; the controls show that the link, taken as a path of the host, does lead there.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def test_a_working_directory_is_no_descriptor_of_the_host(builder: Builder, numb
     """CVE-2024-21626."""
     try:
         done = builder.build(
-            f"FROM busybox\nWORKDIR /proc/self/fd/{number}\nRUN pwd; cat ../../../etc/hostname; ls /proc/self/fd\n"
+            f"FROM busybox\nWORKDIR /proc/self/fd/{number}\n"
+            "RUN pwd; cat ../../../etc/hostname; ls /proc/self/fd\n"
         )
     except BuildFailed:
         return
@@ -194,7 +195,9 @@ def test_programs_of_the_image_are_not_run_by_the_host(builder: Builder, canary:
         builder.write(f"bin/{name}", trojan, 0o755)
     builder.write("file", "x")
     builder.build(
-        "FROM busybox\nENV PATH=/trojans:/bin LD_PRELOAD=/trojans/x.so PYTHONPATH=/trojans GIT_SSH=/trojans/ssh\n"
-        "COPY bin /trojans\nCOPY bin /usr/bin/\nCOPY file /file\nADD file /file2\nRUN true\nWORKDIR /trojans\n"
+        "FROM busybox\n"
+        "ENV PATH=/trojans:/bin LD_PRELOAD=/trojans/x.so PYTHONPATH=/trojans GIT_SSH=/trojans/ssh\n"
+        "COPY bin /trojans\nCOPY bin /usr/bin/\nCOPY file /file\nADD file /file2\n"
+        "RUN true\nWORKDIR /trojans\n"
     )
     assert untouched(canary)

@@ -1,7 +1,7 @@
 """A part of an image that a step of a build mounts, behind links that lead to the host.
 
-CVE-2024-1753: the source of `RUN --mount=type=bind,from=IMAGE,source=/link` was resolved on the host, so a link
-of the image gave the step the host's root, writable.
+CVE-2024-1753: the source of `RUN --mount=type=bind,from=IMAGE,source=/link` was resolved on the host, so a
+link of the image gave the step the host's root, writable.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pyd.build.image_mounts import Mount
 from pyd.build.request import BuildRequest
@@ -20,9 +20,14 @@ from pyd.errors import InvalidArgument
 if TYPE_CHECKING:
     from pyd.build.events import Watcher
     from pyd.build.result import BuildResult
-    from pyd.engine.engine import Engine
 
 Command = str | Sequence[str]
+
+
+class Builder(Protocol):
+    """pyd.Engine."""
+
+    def build(self, request: BuildRequest | None = None, watcher: Watcher | None = None) -> BuildResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +197,7 @@ class Image:
         self,
         context: str = ".",
         *,
-        engine: Engine | None = None,
+        engine: Builder | None = None,
         watcher: Watcher | None = None,
         **options: Any,
     ) -> BuildResult:

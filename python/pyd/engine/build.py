@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from pyd import _native
 from pyd.build import assemble, contexts, epochs, late
 from pyd.build.build import Build
 from pyd.build.events import Watcher
@@ -35,6 +34,7 @@ from pyd.engine.build_run import BuildRunner, job_limits, sweep
 from pyd.errors import Cancelled, InvalidArgument
 from pyd.oci.platform import Platform
 from pyd.store.intake import fetching
+from pyd.store.snapshots import sync
 
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
@@ -150,13 +150,10 @@ def _default_platform() -> Platform:
 
 def _sync(engine: Engine, made: Build) -> None:
     """One syncfs for the layers of all steps; only then rows that outlive a power cut."""
-    used = made.steps.used
-    if not used:
-        return
     if made.steps.has_new:
-        _native.syncfs(engine.store.paths.snapshots)
-        engine.store.build_cache.synced()
-    engine.store.build_cache.touch(used)
+        sync(engine.store)
+    if made.steps.used:
+        engine.store.build_cache.touch(made.steps.used)
 
 
 @contextmanager

@@ -128,19 +128,6 @@ class BuildCache:
         with self._db.write(durable=False) as tx:
             tx.execute("INSERT OR REPLACE INTO build_aliases VALUES (?, ?)", (key, target))
 
-    def synced(self) -> None:
-        """Everything that was added in this boot is on disk now: the caller has called syncfs."""
-        boot = boot_id()
-        pending = self._db.query(
-            "SELECT 1 FROM build_steps WHERE boot = ?1 "
-            "UNION SELECT 1 FROM build_layers WHERE boot = ?1 LIMIT 1",
-            (boot,),
-        )
-        if pending:
-            with self._db.write() as tx:
-                tx.execute("UPDATE build_layers SET boot = '' WHERE boot = ?", (boot,))
-                tx.execute("UPDATE build_steps SET boot = '' WHERE boot = ?", (boot,))
-
     def sync(self, flush: Callable[[], None]) -> None:
         """Call `flush`, which writes the files to disk, if there is anything that waits for it.
 
