@@ -4,8 +4,8 @@ Written by hand and compared with the extension by `mypy.stubtest`. All errors a
 `pyd.errors`: CorruptData for hostile or damaged bytes, RegistryError for a wrong digest or size,
 Unavailable for a transfer that was cut, KernelError (op, path, errno) for a system call, Cancelled after
 `Progress.cancel`, NotSupported for what this host or version cannot, InvalidArgument for a value that
-cannot be. Calls that can last (unpacking, hashing, removing) notice Ctrl-C when made from the main
-thread: they stop and raise KeyboardInterrupt. Paths are `str` with surrogateescape or `os.PathLike`.
+cannot be, NotFound and Conflict where it is said. Calls that can last (unpacking, hashing, removing) notice
+Ctrl-C when made from the main thread: they stop and raise KeyboardInterrupt. Paths are `str` with surrogateescape or `os.PathLike`.
 Digests are `sha256:` and 64 lower-case hex digits.
 """
 
@@ -14,14 +14,17 @@ from typing import Any, TypeAlias, final
 
 __all__ = [
     "Allowance",
+    "BuildContext",
     "FileDifference",
     "FileNode",
     "ImageContent",
     "LayerContent",
     "LayerIngest",
+    "LayerTree",
     "PackedLayer",
     "Progress",
     "SealedLayer",
+    "Selection",
     "UnpackedLayer",
     "ZstdDecoder",
     "capabilities",
@@ -283,6 +286,81 @@ def seal_layer(
 
 def reclamp(directory: _Path, epoch: int) -> None:
     """Set all times of modification in a sealed snapshot that are later than `epoch` to `epoch`."""
+
+@final
+class Selection:
+    """What one COPY will copy: found and read."""
+
+    @property
+    def digest(self) -> str:
+        """Over everything that the copy is made of: paths at the destination, kinds, modes, contents, targets
+        of links, hard links, attributes (security.capability, user.*), of layers owners as well; not times.
+        """
+    @property
+    def files(self) -> int:
+        """All but directories."""
+    @property
+    def bytes(self) -> int:
+        """In regular files."""
+    @property
+    def roots(self) -> list[tuple[str, str, str]]:
+        """(pattern, path that it matched, "directory" or "file") in order. Of a directory the content is
+        copied; a file keeps the last name of its path where the destination is a directory.
+        """
+    def listing(self) -> list[tuple[str, str]]:
+        """(path in the source, kind, mode, short digest and owner as a text) of every entry, in order."""
+
+@final
+class BuildContext:
+    """A directory of the host, without what .dockerignore takes away.
+
+    `ignore`: its patterns in order, with the meaning that they have in moby/patternmatcher (a slash at the
+    beginning says nothing). `cache`: file in which digests are remembered by (device, inode, size, mode,
+    mtime, ctime), replaced as a whole, at most 20 MB; damaged and foreign ones count as empty. A file that
+    changed within a second before it was read is not written down there, for a second change could go
+    unnoticed. For the life of this object what was read once is not read again while stat(2) says the same.
+    May be used by several threads.
+    """
+
+    def __new__(cls, root: _Path, *, ignore: list[str] = ..., cache: str | None = None) -> BuildContext: ...
+    def select(
+        self,
+        patterns: list[str],
+        *,
+        excludes: list[str] = ...,
+        parents: bool = False,
+        required: bool = True,
+        follow: bool = True,
+        progress: Progress | None = None,
+    ) -> Selection:
+        """Find and read what the sources of a COPY mean. Each is a path from the root, above which no `..`
+        leads, or has wildcards of Go's filepath.Match in its names. Symbolic links are resolved inside the
+        root, at the end only with `follow` (as COPY and ADD do, for matches of wildcards too); those inside a
+        directory stay links. `excludes`: patterns relative to each directory that is copied; a file is
+        excluded by its name if a wildcard matched it, not if it was named. `parents`: each keeps its
+        directories, from `/./` on if that is in it. Sockets, and what vanishes meanwhile, are not there.
+
+        Raises NotFound (`"/x": not found`) with `required` for a path without wildcards that is not there,
+        and always for a match that is a link to nowhere; InvalidArgument for a pattern that cannot be;
+        Conflict for a file that changes again and again while it is read. `progress` counts bytes read.
+        """
+
+@final
+class LayerTree:
+    """A stack of layers (directories, top first) as overlayfs would show it."""
+
+    def __new__(cls, layers: list[str]) -> LayerTree: ...
+    def select(
+        self,
+        patterns: list[str],
+        *,
+        excludes: list[str] = ...,
+        parents: bool = False,
+        required: bool = True,
+        follow: bool = True,
+        progress: Progress | None = None,
+    ) -> Selection:
+        """As `BuildContext.select`; owners count, and access lists."""
 
 def compress_tar(
     tar: _Path,

@@ -29,6 +29,11 @@ pub enum Error {
     Unsupported(String),
     #[error("{0}")]
     Invalid(String),
+    #[error("{0}")]
+    NotFound(String),
+    /// Somebody else does something that stands in the way.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 impl Error {

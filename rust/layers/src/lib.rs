@@ -33,7 +33,7 @@ mod usage;
 mod view;
 
 pub use allowance::Allowance;
-pub use build::{SealedLayer, reclamp, seal_layer};
+pub use build::{Choice, Root, SealedLayer, Selection, Source, reclamp, seal_layer, select};
 pub use compression::Compression;
 pub use digest::{Digest, Hasher, hash_file};
 pub use error::{Error, Result};

@@ -5,9 +5,11 @@ use pyo3::types::PyDict;
 
 mod classes {
     pyo3::import_exception!(pyd.errors, Cancelled);
+    pyo3::import_exception!(pyd.errors, Conflict);
     pyo3::import_exception!(pyd.errors, CorruptData);
     pyo3::import_exception!(pyd.errors, InvalidArgument);
     pyo3::import_exception!(pyd.errors, KernelError);
+    pyo3::import_exception!(pyd.errors, NotFound);
     pyo3::import_exception!(pyd.errors, NotSupported);
     pyo3::import_exception!(pyd.errors, RegistryError);
     pyo3::import_exception!(pyd.errors, Unavailable);
@@ -83,7 +85,8 @@ const ROOM: &str =
 
 fn from_layers(py: Python<'_>, error: pyd_layers::Error) -> PyErr {
     use pyd_layers::Error::{
-        Cancelled, Corrupt, Cut, Invalid, Kernel, Mismatch, TooLarge, Unsupported,
+        Cancelled, Conflict, Corrupt, Cut, Invalid, Kernel, Mismatch, NotFound, TooLarge,
+        Unsupported,
     };
     let message = error.to_string();
     match error {
@@ -94,6 +97,8 @@ fn from_layers(py: Python<'_>, error: pyd_layers::Error) -> PyErr {
         Cancelled => classes::Cancelled::new_err(message),
         Unsupported(_) => classes::NotSupported::new_err(message),
         Invalid(_) => classes::InvalidArgument::new_err(message),
+        NotFound(_) => classes::NotFound::new_err(message),
+        Conflict(_) => classes::Conflict::new_err(message),
         Kernel { op, path, errno } => {
             let hint = match (op, errno) {
                 ("chown", nix::errno::Errno::EINVAL) => Some(

@@ -10,6 +10,7 @@ mod job;
 mod layer;
 mod pack;
 mod progress;
+mod source;
 mod value;
 mod view;
 mod zstd;
@@ -37,6 +38,8 @@ mod native {
     };
     #[pymodule_export]
     use crate::progress::{Allowance, Progress};
+    #[pymodule_export]
+    use crate::source::{BuildContext, LayerTree, Selection};
     #[pymodule_export]
     use crate::view::{
         FileDifference, FileNode, ImageContent, LayerContent, compare_layers, explore_layers,

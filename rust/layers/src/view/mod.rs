@@ -10,5 +10,6 @@ mod tally;
 
 pub use compare::{Difference, compare};
 pub use explore::explore;
+pub(crate) use node::proc_path;
 pub use node::{FileKind, Node};
 pub use tally::{Copies, Directory, Event, Exploration, Happening, LayerReport, Tally, Waste};
