@@ -1,4 +1,4 @@
-"""The same inputs give the same image, whatever the clock, the times of the files and the order of names say."""
+"""The same inputs give the same image, whatever the clock, the times of files and the order of names say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COPY and ADD: files of the context, of another stage or image, of here-documents, URLs, git and archives."""
+"""COPY and ADD: files of the context, of a stage or image, here-documents, URLs, git and archives."""
 
 from __future__ import annotations
 

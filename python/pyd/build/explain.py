@@ -1,4 +1,4 @@
-"""Why a step is not in the cache: the first of its inputs that differs from the last time it was done here."""
+"""Why a step is not in the cache: the first of its inputs that is not as it was the last time."""
 
 from __future__ import annotations
 

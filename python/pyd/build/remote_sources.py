@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """fingerprint: what takes part in the key. get: (directory, name of the file in it or "" for all of it)."""
+    """fingerprint: what takes part in the key. get: (directory, file in it or "" for all of it)."""
 
     fingerprint: list[str]
     get: Callable[[], tuple[str, str]]
