@@ -41,22 +41,18 @@ _WORDS = {
 }
 
 
-def why(
-    paths: Paths, structure: Mapping[str, Any], before: Sequence[BuildStep], below: str, key: str = ""
-) -> str:
+def why(paths: Paths, structure: Mapping[str, Any], before: Sequence[BuildStep], below: str) -> str:
     """One sentence. `before`: results of the same kind of step at the same place; `below`: what is said of
     the step before this one in the stage, when that was done again.
     """
     if not before:
         return "it was not done here before"
-    if any(step.key == key for step in before):
-        return "its files were removed from the cache"
     nearest = max(before, key=lambda step: (_likeness(structure, step.structure), step.used))
     for name in _FIELDS:
         old, new = nearest.structure.get(name), structure.get(name)
         if old != new:
             return _told(paths, name, old, new, below)
-    return "its result was removed from the cache"
+    return "it is done in another way since pyd was updated"
 
 
 def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:

@@ -58,6 +58,7 @@ class Steps:
         self.remotes = list(remotes)
         self._lock = threading.Lock()
         self.used: dict[str, BuildStep] = {}  # by key, in the order of their ends
+        self.places: set[tuple[str, str]] = set()  # where which of them were used
         self.aliases: dict[str, str] = {}
         self.mounts: set[str] = set()  # directories of cache mounts that RUNs have used
         self.has_new = False  # whether something was done that is not synced yet
@@ -83,7 +84,7 @@ class Steps:
         if short and not fresh:
             found = self._store.build_cache.find(short)
             if found is not None and (outcome := self._outcome(found, below)) is not None:
-                self._note(found, short)
+                self._note(found, place, short)
                 self._watcher.cached(step)
                 return outcome, ""
         whole = structure()
@@ -94,11 +95,10 @@ class Steps:
                 if found is not None and (outcome := self._outcome(found, below)) is not None:
                     if short:
                         self._store.build_cache.alias(short, key)
-                    self._note(found, short)
+                    self._note(found, place, short)
                     self._watcher.cached(step)
                     return outcome, ""
-                before = [one for one in self._store.build_cache.at(place) if one.key not in self.used]
-                reason = explain.why(self._store.paths, whole, before, below_reason, key)
+                reason = self._why(place, key, whole, below_reason)
             else:
                 reason = "the cache was not to be used"
             self._watcher.explains(step, reason)
@@ -107,12 +107,20 @@ class Steps:
             done = BuildStep(key, place, dict(whole), outcome.layer, outcome.value, now, now)
             self._store.build_cache.add(done, [short] if short else [])
             self.has_new = True
-        self._note(done, short)
+        self._note(done, place, short)
         return outcome, reason
 
-    def _note(self, step: BuildStep, alias: str) -> None:
+    def _why(self, place: str, key: str, structure: Structure, below: str) -> str:
+        cache = self._store.build_cache
+        if cache.was_at(place, key):
+            return "its result was removed from the cache"
+        before = [one for one in cache.at(place) if one.key not in self.used]
+        return explain.why(self._store.paths, structure, before, below)
+
+    def _note(self, step: BuildStep, place: str, alias: str) -> None:
         with self._lock:
             self.used[step.key] = step
+            self.places.add((place, step.key))
             if alias:
                 self.aliases[alias] = step.key
 

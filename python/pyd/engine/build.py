@@ -153,7 +153,7 @@ def _sync(engine: Engine, made: Build) -> None:
     if made.steps.has_new:
         sync(engine.store)
     if made.steps.used:
-        engine.store.build_cache.touch(made.steps.used)
+        engine.store.build_cache.touch(made.steps.used, made.steps.places)
 
 
 @contextmanager

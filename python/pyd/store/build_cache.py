@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import sqlite3
 
 
+_REMEMBERED = 90 * 86400  # seconds: how long it is known where a step was used
+
+
 class BuildLayer(Record):
     """A snapshot that the cache keeps. `plain_size`: bytes of its tar; `size`: bytes in regular files.
 
@@ -43,7 +46,7 @@ class BuildLayer(Record):
 
 class BuildStep(Record):
     key: str
-    place: str  # where in which build: steps of one place are compared to explain a miss
+    place: str  # where it was done first: steps of one place are compared to explain a miss
     structure: Mapping[str, Any]
     layer: BuildLayer | None  # None: it changed no file
     value: Mapping[str, Any]  # what else came of it: the commit of a git source, ...
@@ -79,11 +82,16 @@ class BuildCache:
             return None
         return _step(rows[0])
 
-    def touch(self, keys: Iterable[str]) -> None:
-        """Note that these steps were used now."""
+    def touch(self, keys: Iterable[str], places: Iterable[tuple[str, str]] = ()) -> None:
+        """Note that these steps were used now, and where: (place, key)."""
         now = time.time()
         with self._db.write(durable=False) as tx:
             tx.executemany("UPDATE build_steps SET used = ? WHERE key = ?", [(now, key) for key in keys])
+            tx.executemany(
+                "INSERT OR REPLACE INTO build_places VALUES (?, ?, ?)",
+                [(place, key, now) for place, key in places],
+            )
+            tx.execute("DELETE FROM build_places WHERE used < ?", (now - _REMEMBERED,))
 
     def add(self, step: BuildStep, aliases: Sequence[str] = ()) -> None:
         """Its files are in place, not yet synced. `aliases`: other keys under which it is found."""
@@ -149,15 +157,18 @@ class BuildCache:
         return tuple(row["key"] for row in rows)
 
     def at(self, place: str) -> list[BuildStep]:
-        """Steps of this place, the one used last first."""
-        return [
-            _step(row)
-            for row in self._db.query(
-                "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size, l.late FROM build_steps s "
-                "LEFT JOIN build_layers l USING (chain_id) WHERE place = ? ORDER BY used DESC LIMIT 100",
-                (place,),
-            )
-        ]
+        """Steps that were done or found at this place, the one used last first."""
+        rows = self._db.query(
+            "SELECT s.*, l.diff_id, l.parent, l.plain_size, l.size, l.late FROM build_places p "
+            "JOIN build_steps s USING (key) LEFT JOIN build_layers l USING (chain_id) "
+            "WHERE p.place = ? ORDER BY p.used DESC LIMIT 100",
+            (place,),
+        )
+        return [_step(row) for row in rows]
+
+    def was_at(self, place: str, key: str) -> bool:
+        """Whether this step was done or found there, though it may have been removed since."""
+        return bool(self._db.query("SELECT 1 FROM build_places WHERE place = ? AND key = ?", (place, key)))
 
     def layer(self, chain_id: str) -> BuildLayer | None:
         rows = self._db.query(

@@ -136,7 +136,6 @@ _BUILT = (
         created REAL NOT NULL,
         used REAL NOT NULL
     ) STRICT, WITHOUT ROWID""",
-    "CREATE INDEX build_steps_place ON build_steps(place)",
     "CREATE INDEX build_steps_chain ON build_steps(chain_id)",
     # Snapshots that the build cache keeps; images and containers keep theirs by rows of `snapshots`
     """CREATE TABLE build_layers (
@@ -154,6 +153,13 @@ _BUILT = (
         target TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX build_aliases_target ON build_aliases(target)",
+    # Which steps were done or found where, also those whose rows are gone: a miss is explained by them
+    """CREATE TABLE build_places (
+        place TEXT NOT NULL,
+        key TEXT NOT NULL,
+        used REAL NOT NULL,
+        PRIMARY KEY (place, key)
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE build_mounts (
         name TEXT PRIMARY KEY,          -- of the directory
         id TEXT NOT NULL,
