@@ -62,12 +62,12 @@ def differences(before: dict[str, str], after: dict[str, str]) -> Iterator[tuple
 
 
 def _change(before: str, after: str) -> str:
-    """Fingerprints are words: kind, mode, owner, then what it holds."""
+    """Fingerprints are words: kind, mode, digest of a file; kind, target of a link; then owner and attributes."""
     one, other = before.split(" "), after.split(" ")
     if one[0] != other[0]:
         return f"was a {one[0]} and is a {other[0]}"
-    if one[-1] != other[-1]:
-        return "has other contents" if one[0] == "file" else "has another target"
+    if one[0] == "file" and one[2:3] != other[2:3]:
+        return "has other contents"
     if one[1:2] != other[1:2]:
-        return f"has mode {other[1]}, had {one[1]}"
-    return "has other attributes"
+        return "has another target" if one[0] == "symlink" else f"has mode {other[1]}, had {one[1]}"
+    return "has another owner or other attributes"
