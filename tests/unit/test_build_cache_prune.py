@@ -51,9 +51,8 @@ def add_step(
     files.rename(Path(store.paths.snapshots) / chain.hex)
     layer = BuildLayer(chain, diff_id, below.chain_id if below else None, size + 2048, size)
     at = time.time() - hours * HOUR
-    store.build_cache.add(
-        BuildStep(key or Digest.of(text.encode()), "place", {"kind": "run", "text": text}, layer, {}, at, at)
-    )
+    structure = {"kind": "RUN", "args": ["/bin/sh", "-c", text.removeprefix("RUN ")]}
+    store.build_cache.add(BuildStep(key or Digest.of(text.encode()), "place", structure, layer, {}, at, at))
     return layer
 
 
@@ -118,8 +117,8 @@ def test_du_and_df_agree(store: Store, capsys: pytest.CaptureFixture[str]) -> No
     found = json.loads("\n".join(run(capsys, "buildx", "du", "--json")))
     assert sorted((one["Type"], one["Shared"], one["Description"]) for one in found) == [
         ("exec.cachemount", False, "cached mount /cache/m1"),
-        ("regular", False, "RUN make install"),
-        ("regular", True, "RUN make"),
+        ("regular", False, "RUN /bin/sh -c make install"),
+        ("regular", True, "RUN /bin/sh -c make"),
         ("source.local", False, "digests of the files of build contexts"),
     ]
     counted = rows(capsys)
@@ -135,7 +134,9 @@ def test_du_and_df_agree(store: Store, capsys: pytest.CaptureFixture[str]) -> No
     assert lines[-3].split()[1] == lines[-2].split()[1]
     assert "m1*" in "\n".join(lines)
     verbose = run(capsys, "builder", "du", "--verbose")
-    assert any(line.split() == ["Description:", "RUN", "make", "install"] for line in verbose)
+    assert any(
+        line.split() == ["Description:", "RUN", "/bin/sh", "-c", "make", "install"] for line in verbose
+    )
     assert run(
         capsys, "build-cache", "ls", "--format", "{{.ID}} {{.Type}}", "--filter", "type=exec.cachemount"
     ) == ["m1* exec.cachemount"]
@@ -172,7 +173,7 @@ def test_without_a_yes_nothing_goes(
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     lines = run(capsys, "buildx", "prune")
     assert lines[0] == "WARNING! This will remove all dangling build cache."
-    assert any("RUN make" in line for line in lines)
+    assert any("-c make" in line for line in lines)
     assert len(entries(store)) == 1
 
 
@@ -226,7 +227,7 @@ def test_system_prune_filters(store: Store, capsys: pytest.CaptureFixture[str]) 
     add_step(store, "RUN old", 1000, hours=48)
     add_step(store, "RUN new", 1000, hours=1)
     text = "\n".join(run(capsys, "system", "prune", "--filter", "until=24h", "--dry-run"))
-    assert "RUN old" in text and "RUN new" not in text
+    assert "-c old" in text and "-c new" not in text
     assert run(capsys, "system", "prune", "--filter", "label=x", "--dry-run")[0] == "Nothing to remove"
 
 
@@ -327,7 +328,7 @@ def test_check_packs_layers_again(store: Store, capsys: pytest.CaptureFixture[st
     assert harmed("--quick") == {missing, unused}
     run(capsys, "system", "check", "--repair")
     assert harmed(code=0) == set()
-    assert [one.description for one in entries(store)] == ["RUN good"]
+    assert [one.description for one in entries(store)] == ["RUN /bin/sh -c good"]
     assert os.listdir(store.paths.snapshots) == [good.chain_id.hex]
     # an image that has a damaged layer goes with it: the next build makes it
     take_into_image(store, good)
@@ -335,3 +336,18 @@ def test_check_packs_layers_again(store: Store, capsys: pytest.CaptureFixture[st
     said = "\n".join(run(capsys, "system", "check", "--repair"))
     assert "needed by" in said
     assert not entries(store) and not os.listdir(store.paths.snapshots)
+
+
+@pytest.mark.parametrize(
+    ("structure", "text"),
+    [
+        ({"kind": "RUN", "args": ["/bin/sh", "-c", "a\nb"]}, "RUN /bin/sh -c a b"),
+        ({"kind": "COPY", "dest": "/x", "files": "sha256:1"}, "COPY … /x"),
+        ({"kind": "ADD", "sources": ["a", "b"], "dest": "/x/"}, "ADD a b /x/"),
+        ({"kind": "WORKDIR", "path": "/w"}, "WORKDIR /w"),
+        ({"kind": "URL"}, "URL"),
+        ({}, "step"),
+    ],
+)
+def test_descriptions(structure: dict[str, object], text: str) -> None:
+    assert build_cache._text(structure) == text

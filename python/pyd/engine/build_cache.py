@@ -208,9 +208,11 @@ def _layers(store: Store, disk: Disk) -> Iterator[Entry]:
 
 
 def _text(structure: Mapping[str, Any]) -> str:
-    """The instruction."""
-    text = structure.get("text") or structure.get("kind") or ""
-    return str(text).replace("\n", " ")
+    """The instruction, as much of it as is in the key of its step."""
+    kind = str(structure.get("kind") or "step")
+    words = structure.get("args") or structure.get("sources") or ["…"] * ("dest" in structure)
+    words = [*words, *(structure[name] for name in ("dest", "path", "url") if structure.get(name))]
+    return " ".join([kind, *map(str, words)]).replace("\n", " ")
 
 
 def _mounts(store: Store, disk: Disk) -> Iterator[Entry]:
