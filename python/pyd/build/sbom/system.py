@@ -176,7 +176,7 @@ def _rows(data: bytes) -> list[bytes]:
             return []
         rows = connection.execute("SELECT blob FROM Packages ORDER BY hnum LIMIT ?", (_MAX_PACKAGES,))
         return [row[0] for row in rows if isinstance(row[0], bytes) and len(row[0]) <= _MAX_HEADER]
-    except (sqlite3.Error, MemoryError, OverflowError):
+    except (sqlite3.Error, MemoryError, ValueError):  # ValueError: names that are no UTF-8
         return []
     finally:
         connection.close()
