@@ -80,7 +80,13 @@ class Machine:
             parent = state.layers[-1].chain_id if state.layers else None
             return Outcome(BuildLayer(made.chain_id, made.diff_id, parent, made.plain_size, made.size), {})
 
-        structure = {"kind": "RUN", "args": [name], "parent": state.chain_id, "env": {"SECRET": "hidden"}}
+        structure: dict[str, Any] = {
+            "kind": "RUN",
+            "args": [name],
+            "parent": state.chain_id,
+            "env": {"SECRET": "hidden"},
+        }
+        structure["mounts"] = [{"type": "cache", "id": "go", "base": ""}]
         outcome, _ = self.steps.do(Step(1, name), f"place {name}", state, lambda: structure, execute)
         if outcome.layer is None:
             assert outcome.value == {"said": "nothing"}
@@ -102,7 +108,6 @@ class Machine:
                 stack=stack,
                 restore=self.steps.restore_mount,
             )
-            self.steps.mounts.add(Path(directory).parent.name)
             self.kept = Path(directory)
             if not (self.kept / "kept").exists():
                 self.executed.append("mount")
@@ -112,7 +117,6 @@ class Machine:
         job = CacheJob(
             store=self.store,
             steps=self.steps.used,
-            mounts=self.steps.mounts,
             builts=[result],
             warn=self.told.warnings.append,
         )

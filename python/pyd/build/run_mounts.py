@@ -140,7 +140,6 @@ def _cache(
         stack=stack,
         restore=steps.restore_mount,
     )
-    steps.mounts.add(posixpath.basename(posixpath.dirname(directory)))
     return {
         "destination": target,
         "type": "bind",

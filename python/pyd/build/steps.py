@@ -60,7 +60,6 @@ class Steps:
         self.used: dict[str, BuildStep] = {}  # by key, in the order of their ends
         self.places: set[tuple[str, str]] = set()  # where which of them were used
         self.aliases: dict[str, str] = {}
-        self.mounts: set[str] = set()  # directories of cache mounts that RUNs have used
         self.has_new = False  # whether something was done that is not synced yet
 
     def do(

@@ -102,11 +102,10 @@ def _manifests(source: Source) -> list[Served]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheJob:
-    """What a build has used: steps by key, names of cache mounts; and what it gives."""
+    """What a build has used, by key, and what it gives."""
 
     store: Store
     steps: Mapping[str, BuildStep]
-    mounts: Iterable[str]
     builts: Sequence[Built]
     warn: Callable[[str], None] = lambda text: None
     tell: Tell = silent
@@ -241,8 +240,14 @@ def _blob(job: CacheJob, layer: BuildLayer, target: CacheTarget) -> Descriptor:
 
 
 def _mounts(job: CacheJob) -> Iterable[tuple[str, CachedLayer]]:
-    """The directories of the cache mounts that the build has used, each while no build has it alone."""
-    for name in sorted(job.mounts):
+    """The directories of the cache mounts that its steps have, each while no build has it alone."""
+    names = {
+        cache_mounts.name_of(mount["id"], mount.get("base", ""))
+        for step in job.steps.values()
+        for mount in step.structure.get("mounts", ())
+        if mount.get("type") == "cache"
+    }
+    for name in sorted(names):
         directory = f"{cache_mounts.path_of(job.store, name)}/data"
         fd = acquire(cache_mounts.lock_of(job.store, name), shared=True)
         try:

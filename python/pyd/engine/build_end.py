@@ -98,7 +98,6 @@ def finish(made: Build, builts: Sequence[Built], plan: Plan) -> BuildResult:
                 build_caches.CacheJob(
                     store=made.store,
                     steps=made.steps.used,
-                    mounts=made.steps.mounts,
                     builts=builts,
                     warn=made.watcher.warns,
                     tell=tell,
