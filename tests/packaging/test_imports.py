@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,14 @@ def test_import_engine() -> None:
 )
 def test_command(busybox: str, pyd: Pyd, words: tuple[str, ...]) -> None:
     assert not loaded(command(*words)) & HEAVY
+
+
+def test_a_build_that_changes_nothing(busybox: str, pyd: Pyd, tmp_path: Path) -> None:
+    """Half of what it takes is imports: neither the client of registries nor what travels is among them."""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN true\n")
+    pyd("build", "-q", tmp_path)
+    modules = loaded(command("build", "--progress=plain", str(tmp_path)))
+    assert not modules & (HEAVY | {"typer", "click", "email", "tempfile", "cryptography", "yaml"})
 
 
 @pytest.mark.parametrize("words", [("ps",), ("logs", "nosuch"), ("stop", "nosuch")], ids=" ".join)

@@ -7,8 +7,6 @@ build asks only whether the file is still the same.
 
 from __future__ import annotations
 
-import email.message
-import email.utils
 import hashlib
 import os
 import posixpath
@@ -69,7 +67,9 @@ def file_name(url: str, disposition: str = "") -> str:
     offered = unquote(urlsplit(url).path)
     name = posixpath.basename(offered.rstrip("/"))
     if not _is_name(name) and disposition:
-        message = email.message.Message()
+        from email.message import Message  # builds without URLs do not wait for it
+
+        message = Message()
         message["Content-Disposition"] = disposition
         name = posixpath.basename((message.get_filename() or "").replace("\\", "/"))
     return name if _is_name(name) else UNNAMED
@@ -272,8 +272,10 @@ def _is_dated(modified: str, date: str) -> bool:
 
 
 def _seconds(text: str) -> int | None:
+    from email.utils import parsedate_to_datetime
+
     try:
-        return int(email.utils.parsedate_to_datetime(text).timestamp())
+        return int(parsedate_to_datetime(text).timestamp())
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -18,7 +18,7 @@ from pyd.build.cache_options import CacheSource, CacheTarget
 from pyd.build.outputs import Output
 from pyd.build.request import BuildRequest
 from pyd.build.result import BuildResult, Built
-from pyd.engine import build_caches, build_files, build_outputs
+from pyd.engine import build_files, build_outputs
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
 from pyd.store.records import now
@@ -61,7 +61,11 @@ class Plan:
 @contextmanager
 def caches(store: Store, plan: Plan, made: Build) -> Iterator[None]:
     """The steps of the build may come from elsewhere meanwhile."""
-    opened = build_caches.opened(store, plan.cache_from, made.watcher.warns) if plan.cache_from else []
+    opened = []
+    if plan.cache_from:
+        from pyd.engine import build_caches
+
+        opened = build_caches.opened(store, plan.cache_from, made.watcher.warns)
     made.steps.remotes += opened
     try:
         yield
@@ -73,6 +77,8 @@ def caches(store: Store, plan: Plan, made: Build) -> Iterator[None]:
 def finish(made: Build, builts: Sequence[Built], plan: Plan) -> BuildResult:
     """Outputs, then caches. The caller holds `intake.fetching`."""
     if any(target.type == "inline" for target in plan.cache_to):
+        from pyd.engine import build_caches
+
         builts = build_caches.with_inline(builts, made.steps.used)
     predicates = _predicates(made, builts, plan)
     with _step(made, f"exporting to {plan.outputs[0].type if plan.outputs else 'nothing'}") as tell:
@@ -93,6 +99,8 @@ def finish(made: Build, builts: Sequence[Built], plan: Plan) -> BuildResult:
     for target in plan.cache_to:
         if target.type == "inline":
             continue
+        from pyd.engine import build_caches
+
         with _step(made, f"exporting cache to {target.type}") as tell:
             build_caches.export(
                 build_caches.CacheJob(
