@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pyd import _native
+from pyd.build.cache_mounts import lock_of
 from pyd.cli import main as cli
 from pyd.engine import build_cache
 from pyd.engine.build_cache import Entry, Limits, chosen, entries, prunable
@@ -180,7 +181,7 @@ def test_without_a_yes_nothing_goes(
 def test_a_mount_in_use_stays(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     add_mount(store, "busy", 1000)
     add_mount(store, "idle", 1000)
-    fd = acquire(build_cache.mount_lock(store, "busy"), shared=True)
+    fd = acquire(lock_of(store, "busy"), shared=True)
     try:
         assert {entry.id: entry.is_used for entry in entries(store)} == {"busy": True, "idle": False}
         run(capsys, "builder", "prune", "-f", "--all")

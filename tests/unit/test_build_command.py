@@ -349,7 +349,7 @@ def test_a_real_terminal(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.fullmatch(r" => \[1/2\] FROM alpine +\d+\.\ds", lines[1])
     assert re.fullmatch(r" => \[2/2\] RUN make +\d+\.\ds", lines[2])
     assert lines[3:5] == ["", " 1 warning found (use pyd --debug to expand):"]
-    assert "=> => # line 5" in text, "the output of the running step was shown"
+    assert re.search(r"=> => # line \d", text), "the output of the running step was shown"
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 4
 
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pyd.build.cache_mounts import lock_of, path_of
 from pyd.engine.filters import check_names, moment
 from pyd.errors import InvalidArgument, from_os_error
 from pyd.store.disk import Disk, measure
@@ -161,13 +162,8 @@ def is_busy(store: Store) -> bool:
     return False
 
 
-def mount_lock(store: Store, name: str) -> str:
-    """Held by builds that use the mount."""
-    return f"{store.paths.run_root}/locks/cache-mount-{name}"
-
-
 def _remove_mount(store: Store, entry: Entry) -> bool:
-    lock = mount_lock(store, entry.id)
+    lock = lock_of(store, entry.id)
     fd = try_acquire(lock)
     if fd is None:
         return False
@@ -218,10 +214,10 @@ def _text(structure: Mapping[str, Any]) -> str:
 def _mounts(store: Store, disk: Disk) -> Iterator[Entry]:
     known = {mount.name: mount for mount in store.build_cache.mounts()}
     for name in dict.fromkeys([*known, *disk.mounts]):
-        path = f"{store.paths.build}/mounts/{name}"
+        path = path_of(store, name)
         mount: CacheMount | None = known.get(name)
         at = 0.0 if mount else _changed(path)
-        fd = try_acquire(mount_lock(store, name))
+        fd = try_acquire(lock_of(store, name))
         if fd is not None:
             os.close(fd)
         yield Entry(
