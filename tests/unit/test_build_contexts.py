@@ -18,7 +18,7 @@ from pyd.build.archives import is_archive
 from pyd.build.contexts import Context, opened
 from pyd.build.named_contexts import NamedContext, normal_name, opened_named
 from pyd.build.request import BuildRequest
-from pyd.errors import CorruptData, InvalidArgument, NotFound, PydError
+from pyd.errors import CorruptData, InvalidArgument, NotFound, NotSupported, PydError
 
 TEXT = b"FROM scratch\n"
 
@@ -201,6 +201,12 @@ def test_archive_on_standard_input(
     assert read("-", packed(ARCHIVE), dockerfile="sub/other").dockerfile == b"FROM other\n"
     with pytest.raises(NotFound, match="open none: no such file"):
         read("-", packed(ARCHIVE), dockerfile="none")
+
+
+def test_names_that_mean_something_in_layers(read: Callable[..., Context]) -> None:
+    """They are not lost silently."""
+    with pytest.raises(NotSupported, match=r"name begins with \.wh\.: lost"):
+        read("-", tar({"Dockerfile": TEXT, "a/.wh.lost": b"content"}))
 
 
 class Slow(io.RawIOBase):

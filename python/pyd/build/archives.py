@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 
 from pyd.build.room import Room, free
-from pyd.errors import from_os_error
+from pyd.errors import NotSupported, from_os_error
 from pyd.store.spool import decompressed
 
 HEAD = 1024  # bytes that tell an archive from a Dockerfile
@@ -38,7 +39,25 @@ def unpack(chunks: Iterable[bytes], scratch: str, what: str) -> str:
     finally:
         if os.path.lexists(path):
             os.unlink(path)
+    _check_whiteouts(root, what)
     return root
+
+
+def _check_whiteouts(root: str, what: str) -> None:
+    """The extractor is that of layers: a file named .wh.x is the absence of x there, and is gone here."""
+    directories = [root]
+    while directories:
+        with os.scandir(directories.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
+                    found = entry.stat(follow_symlinks=False)
+                    if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
+                        raise NotSupported(
+                            f"{what} holds a file whose name begins with .wh.: {entry.name[:200]}",
+                            "give the files as a directory",
+                        )
 
 
 def save(chunks: Iterable[bytes], path: str, what: str, limit: int = 0) -> None:
