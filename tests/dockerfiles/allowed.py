@@ -38,12 +38,7 @@ GROUPS: dict[str, tuple[Allowance, ...]] = {
         Allowance("var/log/dpkg.log", "times of the installation"),
         Allowance("var/log/alternatives.log", "times of the installation"),
         Allowance("var/cache/ldconfig/aux-cache", "inode numbers and times of libraries"),
-        Allowance("var/cache/apt/*.bin", "times of the package lists", "content,missing,extra"),
-    ),
-    "pyc": (Allowance("*.pyc", "holds the mtime of its source"),),
-    "pip": (
-        Allowance("*.dist-info/RECORD", "names the digests of compiled files"),
-        Allowance("*.pyc", "holds the mtime of its source"),
+        Allowance("var/cache/apt/*.bin", "times of the package lists"),
     ),
     "jar": (Allowance("*.jar", "times of its entries"),),
 }
