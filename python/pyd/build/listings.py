@@ -62,7 +62,7 @@ def differences(before: dict[str, str], after: dict[str, str]) -> Iterator[tuple
 
 
 def _change(before: str, after: str) -> str:
-    """Fingerprints are words: kind, mode, digest of a file; kind, target of a link; then owner and attributes."""
+    """Fingerprints are words: kind, mode and digest, or kind and target; then owner and attributes."""
     one, other = before.split(" "), after.split(" ")
     if one[0] != other[0]:
         return f"was a {one[0]} and is a {other[0]}"
