@@ -111,7 +111,7 @@ def test_links_stay_inside(where: Path, read: Callable[..., Context], tmp_path: 
         dockerfile.unlink()
         dockerfile.symlink_to(target)
         assert read(where).dockerfile == b"FROM real\n", target
-    for target in (tmp_path / "outside", "../outside", "/etc/passwd", "nowhere"):
+    for target in (str(tmp_path / "outside"), "../outside", "/etc/passwd", "nowhere"):
         dockerfile.unlink()
         dockerfile.symlink_to(target)
         with pytest.raises(NotFound, match="open Dockerfile: no such file or directory"):
