@@ -105,8 +105,7 @@ def test_a_second_machine(builder: Builder, world: World, tmp_path: Path) -> Non
         builder.engine.images.save([builder.image], file)
     text = "FROM busybox\nRUN echo same >/same\n"
     first = builder.build(text)
-    roots = {"data_root": str(tmp_path / "data"), "run_root": str(tmp_path / "run")}
-    with Engine(**roots) as other:
+    with Engine(data_root=str(tmp_path / "data"), run_root=str(tmp_path / "run")) as other:
         other.images.load(str(archive))
         built = Builder(other, builder.directory, builder.image).build(text)
         assert built.id == first.id and built.told.done == ["RUN echo same >/same"]
