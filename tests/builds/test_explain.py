@@ -39,11 +39,11 @@ def remove(builder: Builder) -> None:
 
 
 CHANGES = {
-    "contents": Change("b.txt has other contents", COPY, edit=lambda b: b.write("src/b.txt", "other")),
-    "new file": Change("c.txt is new", COPY, edit=lambda b: b.write("src/c.txt", "new")),
-    "removed file": Change("b.txt is gone", COPY, edit=remove),
-    "mode": Change("a.sh has mode 755, had 644", COPY, edit=lambda b: b.write("src/a.sh", "a", 0o755)),
-    "ignored now": Change("b.txt is gone", COPY, edit=lambda b: b.write(".dockerignore", "src/b.txt\n")),
+    "contents": Change("src/b.txt has other contents", COPY, edit=lambda b: b.write("src/b.txt", "other")),
+    "new file": Change("src/c.txt is new", COPY, edit=lambda b: b.write("src/c.txt", "new")),
+    "removed file": Change("src/b.txt is gone", COPY, edit=remove),
+    "mode": Change("src/a.sh has mode 755, had 644", COPY, edit=lambda b: b.write("src/a.sh", "a", 0o755)),
+    "ignored now": Change("src/b.txt is gone", COPY, edit=lambda b: b.write(".dockerignore", "src/b.txt\n")),
     "command": Change("the command is another", "RUN echo other >/tool", ("echo tool", "echo other")),
     "environment": Change("ENV MODE is 'other', was 'plain'", RUN, ("MODE=plain", "MODE=other")),
     "new variable": Change("ENV MORE is new", RUN, ("ENV MODE=plain", "ENV MODE=plain MORE=1")),
@@ -73,6 +73,7 @@ def test_the_cause_is_named(builder: Builder, kind: str) -> None:
     change = CHANGES[kind]
     builder.write("src/a.sh", "a")
     builder.write("src/b.txt", "b")
+    builder.write("src/other", kind)  # what the other tests have built is not found
     options: dict[str, Any] = {"build_args": {"LEVEL": "1"}}
     builder.build(BASE, **options)
     assert builder.build(BASE, **options).told.reasons == {}

@@ -84,7 +84,7 @@ RUN mkdir -p /opt/x; echo tool >/opt/x/t; ln -s /etc/passwd /opt/leak; rm /etc/g
 FROM busybox
 RUN --mount=from=tool,source=/opt/x,target=/x cat /x/t
 RUN --mount=from=tool,target=/all ls /all/etc/group 2>&1 | grep -o 'No such file.*'
-RUN --mount=from={builder.image},source=/bin/busybox,target=/box /box echo from the image
+RUN --mount=from={builder.image},source=/bin/busybox,target=/busybox /busybox echo from the image
 """
     )
     assert done.told.text == "tool\nNo such file or directory\nfrom the image\n"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pyd.build.request import BuildRequest
@@ -20,7 +20,7 @@ from pyd.engine.create import insert
 from pyd.engine.names import new_id
 from pyd.engine.options import ContainerOptions
 from pyd.engine.start import undo
-from pyd.errors import Cancelled, InvalidArgument, PydError, from_os_error
+from pyd.errors import Cancelled, InvalidArgument, PydError, StartError, from_os_error
 from pyd.runtime import bundle, host, mounts, spec, task, users
 from pyd.runtime.attach import Pump
 from pyd.runtime.layered import LayeredRoot
@@ -94,7 +94,7 @@ class BuildRunner:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._running: set[str] = set()
+        self._connections: set[socket.socket] = set()
         self._cancelled = False
         self._lock = threading.Lock()
 
@@ -102,38 +102,43 @@ class BuildRunner:
         engine = self._engine
         record = self._insert(job)
         try:
-            self._enter(record.id)
-            try:
-                ended = self._run(record, job, write)
-            except BaseException as error:
-                undo(engine, record, error)
-                raise
+            ended = self._run(record, job, write)
             if self._cancelled:
                 raise Cancelled("the build was cancelled")
+            if ended is None:
+                # what the step has done is not known to be whole
+                raise StartError("the monitor (shim) of a build step died", "build again", stage="shim")
+        except BaseException as error:
+            undo(engine, record, error)
+            raise
         finally:
-            self._running.discard(record.id)
             for number in range(len(job.secrets)):
                 with suppress(FileNotFoundError):
                     os.unlink(f"{engine.config.paths.bundle(record.id)}/secret-{number}")
             engine.discard(record)
-        if ended is None:
-            # its monitor was killed: what the step has done is not known to be whole
-            return RunEnd(137)
         return RunEnd(int(ended["exit_code"]), bool(ended.get("oom_killed")))
 
     def cancel(self) -> None:
+        """A job ends when the connection to its monitor does ("tied"), also in the middle of its start."""
         with self._lock:
             self._cancelled = True
-            running = list(self._running)
-        for container_id in running:
-            with suppress(PydError):
-                task.Task(self._engine.config.paths.bundle(container_id)).call("kill", signal=9, all=True)
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
-    def _enter(self, container_id: str) -> None:
-        with self._lock:
-            if self._cancelled:
-                raise Cancelled("the build was cancelled")
-            self._running.add(container_id)
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            with self._lock:
+                if self._cancelled:
+                    raise Cancelled("the build was cancelled")
+                self._connections.add(ours)
+            try:
+                yield ours, theirs
+            finally:
+                with self._lock:
+                    self._connections.discard(ours)
 
     def _insert(self, job: RunJob) -> ContainerRecord:
         options = ContainerOptions(
@@ -167,14 +172,11 @@ class BuildRunner:
         self, record: ContainerRecord, job: RunJob, write: Callable[[int, bytes], None]
     ) -> dict[str, Any] | None:
         engine = self._engine
-        ours, theirs = socket.socketpair()
-        with ours:
-            try:
-                # others who look at it meanwhile see the lock and know that it is being started
-                with engine.store.lock(record.id):
-                    self._start(record, job, theirs)
-            finally:
-                theirs.close()
+        with self._connected() as (ours, theirs):
+            # others who look at it meanwhile see the lock and know that it is being started
+            with engine.store.lock(record.id):
+                self._start(record, job, theirs)
+            theirs.close()
             if job.interactive:
                 from pyd.engine.session import Session
 
