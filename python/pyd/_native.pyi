@@ -5,7 +5,8 @@ Written by hand and compared with the extension by `mypy.stubtest`. All errors a
 Unavailable for a transfer that was cut, KernelError (op, path, errno) for a system call, Cancelled after
 `Progress.cancel`, NotSupported for what this host or version cannot, InvalidArgument for a value that
 cannot be, NotFound and Conflict where it is said. Calls that can last (unpacking, hashing, removing) notice
-Ctrl-C when made from the main thread: they stop and raise KeyboardInterrupt. Paths are `str` with surrogateescape or `os.PathLike`.
+Ctrl-C when made from the main thread: they stop and raise KeyboardInterrupt. Paths are `str` with
+surrogateescape or `os.PathLike`.
 Digests are `sha256:` and 64 lower-case hex digits.
 """
 
@@ -34,11 +35,13 @@ __all__ = [
     "cgroup_stats",
     "compare_layers",
     "compress_tar",
+    "copy_files",
     "disk_usage",
     "explore_layers",
     "hash_file",
     "inflate_blob",
     "list_changes",
+    "make_directory",
     "network_addresses",
     "network_forget",
     "network_links",
@@ -361,6 +364,51 @@ class LayerTree:
         progress: Progress | None = None,
     ) -> Selection:
         """As `BuildContext.select`; owners count, and access lists."""
+
+def copy_files(
+    selection: Selection,
+    *,
+    lowers: list[str],
+    upper: _Path,
+    work: _Path,
+    dest: str,
+    dest_is_dir: bool,
+    uid: int | None = None,
+    gid: int | None = None,
+    chmod: int | str | None = None,
+    epoch: int | None = None,
+    make_parents_mode: int = 0o755,
+    progress: Progress | None = None,
+) -> None:
+    """Write a selection to the path `dest` of a container whose root is the overlay of `lowers` (top first),
+    `upper` and `work`, which is mounted nowhere; without `lowers` `upper` is all there is. Links of the image
+    are resolved inside that root.
+
+    As BuildKit does: directories are merged (one that is copied gives its mode and owner to one that is
+    there, the root of a copied directory does not), a file replaces anything but a directory, the last source
+    wins, hard links within a source stay. What is missing on the way is made with `make_parents_mode`, owned
+    by `uid` and `gid` or root. `dest_is_dir`: `dest` ends in a slash, or there are several sources. `uid`,
+    `gid` None: the owner at the source, 0 for a build context. `chmod`: octal (a number), or symbolic as of
+    chmod(1), also for directories. `epoch`: time of everything that is made (seconds since 1970); None: that
+    of the source.
+
+    Raises Conflict when a file is not what was selected any more, or something is in the way (Docker's
+    words), KernelError, InvalidArgument for `chmod`. After an error `upper` is only good to be removed.
+    `progress` counts bytes of files. Not fsynced.
+    """
+
+def make_directory(
+    path: str,
+    *,
+    lowers: list[str],
+    upper: _Path,
+    work: _Path,
+    uid: int = 0,
+    gid: int = 0,
+    mode: int = 0o755,
+    epoch: int | None = None,
+) -> bool:
+    """WORKDIR: make the directory `path` in the same way. False: it was there, maybe behind a link."""
 
 def compress_tar(
     tar: _Path,

@@ -14,10 +14,10 @@ from pyd.errors import NotSupported
 EPOCH = 315_532_800
 
 
-def packed(upper: Path, **options: int) -> str:
+def packed(upper: Path, epoch: int | None = None) -> str:
     out = os.memfd_create("layer")
     try:
-        return _native.pack_layer(out, upper, compression="", **options).diff_id
+        return _native.pack_layer(out, upper, compression="", epoch=epoch).diff_id
     finally:
         os.close(out)
 

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,14 +128,14 @@ def test_parents(context: Path) -> None:
 
 
 def test_the_digest_is_of_what_is_copied(context: Path) -> None:
-    def digest(*names: str, **options: bool) -> str:
-        return _native.BuildContext(context).select(list(names) or ["src"], **options).digest
+    def digest(*names: str) -> str:
+        return _native.BuildContext(context).select(list(names) or ["src"]).digest
 
     first = digest()
     os.utime(context / "src/main.c", (1, 1))
     (context / "src").chmod(0o700)  # the content is copied, not the directory
     assert digest() == first
-    changes = {
+    changes: dict[str, Callable[[], object]] = {
         "content": lambda: (context / "src/main.c").write_text("other"),
         "mode": lambda: (context / "src/main.c").chmod(0o755),
         "directory's mode": lambda: (context / "src/lib").chmod(0o711),

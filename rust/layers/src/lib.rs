@@ -33,7 +33,10 @@ mod usage;
 mod view;
 
 pub use allowance::Allowance;
-pub use build::{Choice, Root, SealedLayer, Selection, Source, reclamp, seal_layer, select};
+pub use build::{
+    Chmod, Choice, Layers, Made, Manner, Root, SealedLayer, Selection, Source, copy_files,
+    make_directory, reclamp, seal_layer, select,
+};
 pub use compression::Compression;
 pub use digest::{Digest, Hasher, hash_file};
 pub use error::{Error, Result};

@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 #[pymodule(name = "_native")]
 mod native {
     #[pymodule_export]
-    use crate::build::{SealedLayer, reclamp, seal_layer};
+    use crate::build::{SealedLayer, copy_files, make_directory, reclamp, seal_layer};
     #[pymodule_export]
     use crate::files::{disk_usage, hash_file, remove_tree, syncfs, tree_usage};
     #[pymodule_export]

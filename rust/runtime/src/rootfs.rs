@@ -1,17 +1,16 @@
 //! The root of the container: an overlay or a directory, attached in the container's own mount namespace, and the
 //! step into it.
 
-use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, pivot_root};
-use pyd_sys::mount::{FsContext, MountAttr, attach, attr, clone_tree, set_attributes};
+use pyd_sys::mount::{MountAttr, attach, attr, clone_tree, set_attributes};
+use pyd_sys::overlay::Stack;
 
 use crate::empty_layers;
 use crate::error::{Error, Result};
@@ -19,9 +18,6 @@ use crate::mount_options::propagation;
 use crate::move_root::move_root;
 use crate::spec::{self, Overlay, Spec};
 use crate::weakness;
-
-/// What mount(2) reads of its options.
-const PAGE: usize = 4096;
 
 /// How the root is made.
 #[derive(Debug)]
@@ -201,6 +197,7 @@ pub(crate) fn propagate(path: impl AsRef<Path>, flags: MsFlags) -> Result<()> {
 }
 
 /// A detached overlay.
+<<<<<<< HEAD
 pub(crate) fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
     if !appends_layers() {
         return mount_overlay_legacy(overlay);
@@ -216,88 +213,25 @@ pub(crate) fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
         match context.complaint() {
             Some(complaint) => error.context(complaint),
             None => error,
+=======
+fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
+    let stack = Stack {
+        lower: &overlay.lower,
+        upper: overlay.upper.as_deref().zip(overlay.work.as_deref()),
+        volatile: overlay.volatile,
+    };
+    pyd_sys::overlay::mount_overlay(&stack).map_err(|refusal| {
+        let error = match &refusal.path {
+            Some(path) => Error::at("rootfs", refusal.op, path, refusal.errno),
+            None => Error::os("rootfs", refusal.op, refusal.errno),
+        };
+        match (refusal.complaint, refusal.op) {
+            (Some(complaint), _) => error.context(complaint),
+            (None, "fsopen(overlay)") => {
+                error.hint("the kernel needs overlayfs (modprobe overlay)")
+            }
+            (None, _) => error,
+>>>>>>> 86f1bd8 (COPY and WORKDIR write into an overlay that is attached nowhere; the runtime's way to mount one is now of pyd-sys)
         }
-    };
-    for lower in &overlay.lower {
-        context
-            .set("lowerdir+", text(lower)?)
-            .map_err(|e| explain("overlay layer", lower, e))?;
-    }
-    if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
-        context
-            .set("upperdir", text(upper)?)
-            .map_err(|e| explain("overlay upper directory", upper, e))?;
-        context
-            .set("workdir", text(work)?)
-            .map_err(|e| explain("overlay work directory", work, e))?;
-        if overlay.volatile {
-            // Before 5.10 there is no such option; syncing is only slower.
-            let _ = context.flag("volatile");
-        }
-    }
-    context.create().map_err(|e| {
-        let place = overlay.upper.as_ref().unwrap_or(&overlay.lower[0]);
-        explain("mount overlay with", place, e)
-    })?;
-    context
-        .mount(0)
-        .map_err(|e| Error::os("rootfs", "fsmount(overlay)", e))
-}
-
-/// Whether overlayfs takes layers one by one: Linux 6.5. Asking by trying writes a complaint to an older kernel's log.
-fn appends_layers() -> bool {
-    let Ok(kernel) = nix::sys::utsname::uname() else {
-        return false;
-    };
-    let release = kernel.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut number = || numbers.next().and_then(|n| n.parse::<u32>().ok());
-    (number(), number()) >= (Some(6), Some(5))
-}
-
-/// For kernels before 6.5: mount(2) on a directory of our own namespace, from which a detached copy is taken.
-///
-/// Its options are one string of at most a page. Descriptors keep each name short and free of ':' and ','.
-fn mount_overlay_legacy(overlay: &Overlay) -> Result<OwnedFd> {
-    let mut pinned = Vec::with_capacity(overlay.lower.len() + 2);
-    let mut name = |path: &Path| -> Result<String> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = open(path, flags, Mode::empty())
-            .map_err(|e| Error::at("rootfs", "overlay layer", path, e))?;
-        let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        pinned.push(fd);
-        Ok(name)
-    };
-    let lower: Result<Vec<String>> = overlay.lower.iter().map(|path| name(path)).collect();
-    let mut data = format!("lowerdir={}", lower?.join(":"));
-    if let (Some(upper), Some(work)) = (&overlay.upper, &overlay.work) {
-        data.push_str(&format!(
-            ",upperdir={},workdir={}",
-            name(upper)?,
-            name(work)?
-        ));
-    }
-    if data.len() >= PAGE {
-        let count = overlay.lower.len();
-        return Err(Error::new(
-            "rootfs",
-            format!("{count} layers are too many for this kernel"),
-        )
-        .hint("Linux 6.5 and later take 500 layers"));
-    }
-    let place = overlay.work.as_ref().unwrap_or(&overlay.lower[0]);
-    let (kind, none) = (Some("overlay"), MsFlags::empty());
-    mount(kind, place, kind, none, Some(data.as_str()))
-        .map_err(|e| Error::at("rootfs", "mount overlay on", place, e))?;
-    let path = CString::new(place.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid("a layer's path has a NUL"))?;
-    let copy =
-        clone_tree(AT_FDCWD, &path, false).map_err(|e| Error::at("rootfs", "open_tree", place, e));
-    umount2(place, MntFlags::MNT_DETACH).map_err(|e| Error::at("rootfs", "umount", place, e))?;
-    copy
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str()
-        .ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))
+    })
 }

@@ -12,6 +12,7 @@ pub mod landlock;
 pub mod mount;
 pub mod netlink;
 pub mod netns;
+pub mod overlay;
 pub mod path;
 pub mod pidfd;
 pub mod process;

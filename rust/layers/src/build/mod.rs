@@ -1,5 +1,9 @@
 //! What a build does to files: `select` finds what a COPY means in its `source` and `scan` reads it, which makes a
-//! `selection`; `seal` makes a layer of the directory that a step wrote into.
+//! `selection`; `copy` writes that into its `destination`; `seal` makes a layer of the directory that a step wrote into.
+mod chmod;
+mod copy;
+mod destination;
+mod directory;
 mod patterns;
 mod remembered;
 mod scan;
@@ -8,6 +12,10 @@ mod select;
 mod selection;
 mod source;
 
+pub use chmod::Chmod;
+pub use copy::{Manner, copy_files};
+pub use destination::{Layers, Made};
+pub use directory::make_directory;
 pub use seal::{SealedLayer, reclamp, seal_layer};
 pub use select::{Choice, select};
 pub use selection::{Root, Selection};
