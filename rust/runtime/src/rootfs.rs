@@ -197,24 +197,7 @@ pub(crate) fn propagate(path: impl AsRef<Path>, flags: MsFlags) -> Result<()> {
 }
 
 /// A detached overlay.
-<<<<<<< HEAD
 pub(crate) fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
-    if !appends_layers() {
-        return mount_overlay_legacy(overlay);
-    }
-    let context = FsContext::open("overlay").map_err(|e| {
-        Error::os("rootfs", "fsopen(overlay)", e)
-            .hint("the kernel needs overlayfs (modprobe overlay)")
-    })?;
-    // Only a name in the mount table.
-    let _ = context.set("source", "overlay");
-    let explain = |op: &str, path: &Path, e: Errno| {
-        let error = Error::at("rootfs", op, path, e);
-        match context.complaint() {
-            Some(complaint) => error.context(complaint),
-            None => error,
-=======
-fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
     let stack = Stack {
         lower: &overlay.lower,
         upper: overlay.upper.as_deref().zip(overlay.work.as_deref()),
@@ -231,7 +214,6 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
                 error.hint("the kernel needs overlayfs (modprobe overlay)")
             }
             (None, _) => error,
->>>>>>> 86f1bd8 (COPY and WORKDIR write into an overlay that is attached nowhere; the runtime's way to mount one is now of pyd-sys)
         }
     })
 }
