@@ -33,6 +33,7 @@ from pyd.store.build_cache import BuildLayer
 from pyd.store.intake import fetching
 from tests.support.built import AMD64, built, layer
 from tests.support.registry import Registry
+from tests.support.served import Served
 
 
 class Told(Watcher):
@@ -141,8 +142,16 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         one.store.close()
 
 
-@pytest.mark.parametrize("kind", ["registry", "local"])
-@pytest.mark.parametrize("compression", ["", ",compression=zstd", ",compression=uncompressed"])
+@pytest.mark.parametrize(
+    ("kind", "compression"),
+    [
+        ("registry", ""),
+        ("registry", ",compression=zstd"),
+        ("pyd", ""),
+        ("local", ""),
+        ("local", ",compression=uncompressed"),
+    ],
+)
 def test_another_machine_does_nothing_again(
     machine: Callable[[], Machine], registry: Registry, tmp_path: Path, kind: str, compression: str
 ) -> None:
@@ -150,11 +159,9 @@ def test_another_machine_does_nothing_again(
     result = first.build()
     assert first.executed == ["a", "nothing", "b", "mount"]
     place = tmp_path / "cache"
-    to = (
-        f"type=registry,ref={registry.host}/cache/{kind}:v1"
-        if kind == "registry"
-        else f"type=local,dest={place}"
-    )
+    served = Served(tmp_path / "served") if kind == "pyd" else None
+    host = served.host if served else registry.host
+    to = f"type=registry,ref={host}/cache:v1" if kind != "local" else f"type=local,dest={place}"
     digest = first.export(result, f"{to},mode=max{compression}")
     assert second.build(to.replace("dest=", "src=")) == result
     assert second.executed == [] and second.told.hits == 3 and second.told.warnings == []
@@ -171,6 +178,8 @@ def test_another_machine_does_nothing_again(
     # and the image can leave
     done = export(Job(store=second.store, builts=[result]), _outputs(f"type=oci,dest={tmp_path / 'out.tar'}"))
     assert done.digest
+    if served:
+        served.stop()
 
 
 def _outputs(text: str) -> Any:

@@ -11,6 +11,9 @@ import pytest
 
 from pyd.build.result import Built
 from pyd.engine.build_store import store_image
+from pyd.engine.image_push import OutLayer, PushWatcher
+from pyd.engine.images import Images
+from pyd.oci.reference import Reference
 from pyd.paths import Paths
 from pyd.store import Store
 from tests.support.built import base_of, built, layer
@@ -64,7 +67,6 @@ def test_run_history_inspect_diff_check_and_save(
     kinds = [one["mediaType"].rpartition(".")[2] for one in manifest["layers"]]
     assert kinds == ["tar+gzip", "tar", "tar"]
     assert "hello" in pyd("image", "diff", "busybox", image).stdout
-    pyd("image", "explore", image)
     pyd("run", "--name", name, image, "touch", "/made")
     assert "A /made" in pyd("diff", name).lines
     committed = pyd("commit", name).out
@@ -90,35 +92,42 @@ def test_a_new_build_takes_the_name(image: str, pyd: Pyd, store: Store, busybox:
 
 
 def test_pushes_send_the_same_bytes_wherever_they_are_made(
-    image: str, pyd: Pyd, registry: Registry, store: Store, busybox: str, world: World, tmp_path: Path
+    image: str, registry: Registry, store: Store, busybox: str, tmp_path: Path
 ) -> None:
     names = [f"{registry.host}/built/{which}:1" for which in ("first", "second", "third")]
+    images = Images(store)
     for one in names[:2]:
-        pyd("tag", image, one)
-    first = pyd("push", names[0]).lines[-1]
-    assert pyd("push", names[0]).lines[-1] == first
+        images.tag(image, one)
+    first = images.push(names[0])[0]
+    assert images.push(names[0])[0] == first
     raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{names[0]}")
     layers = json.loads(raw)["layers"]
     assert {one["mediaType"] for one in layers} == {"application/vnd.oci.image.layer.v1.tar+gzip"}
-    base = json.loads(pyd("image", "inspect", "--raw", busybox).stdout)["layers"][0]["digest"]
-    assert layers[0]["digest"] == base
+    assert layers[0]["digest"] == json.loads(images.raw(busybox))["layers"][0]["digest"]
     # what was compressed for the first push goes to the second repository without being sent
-    assert pyd("push", names[1]).stdout.count("Mounted from built/first") >= 2
+    told = Outcomes()
+    images.push(names[1], watcher=told)
+    assert told.outcomes.count("built/first") >= 2
     # another machine builds the same: its blobs have the same digests
     elsewhere = Store(Paths(str(tmp_path / "data"), str(tmp_path / "run")))
-    env = {"PYD_DATA_ROOT": str(tmp_path / "data"), "PYD_RUN_ROOT": str(tmp_path / "run")}
-    pyd("pull", "-q", f"{registry.host}/busybox", env=env)
-    pyd("tag", f"{registry.host}/busybox", "busybox", env=env)
-    store_image(elsewhere, [on_busybox(elsewhere, "busybox", image_text(pyd, image))], [names[2]])
+    there = Images(elsewhere)
+    there.pull(f"{registry.host}/busybox")
+    there.tag(f"{registry.host}/busybox", "busybox")
+    text = store.images.resolve(image).config.defaults.labels["text"]
+    store_image(elsewhere, [on_busybox(elsewhere, "busybox", text)], [names[2]])
+    there.push(names[2])
     elsewhere.close()
-    pyd("push", names[2], env=env)
     assert skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{names[2]}") == raw
     for one in names[:2]:
-        pyd("rmi", one)
+        images.remove(one)
 
 
-def image_text(pyd: Pyd, image: str) -> str:
-    return pyd("image", "inspect", "-f", "{{.Config.Labels.text}}", image).out
+class Outcomes(PushWatcher):
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def ends_layer(self, layer: OutLayer, outcome: str) -> None:
+        self.outcomes.append(outcome)
 
 
 def test_a_push_after_the_base_was_removed(
@@ -126,13 +135,14 @@ def test_a_push_after_the_base_was_removed(
 ) -> None:
     store.images.delete(store.images.resolve(busybox).id)
     store.gc()
-    assert busybox not in pyd("images", "--format", "{{.Repository}}").lines
+    assert store.images.find(Reference.parse(busybox)) is None
     name = f"{registry.host}/built/orphan:1"
+    images = Images(store)
     try:
-        pyd("tag", image, name)
-        pyd("push", name)
+        images.tag(image, name)
+        images.push(name)
         assert pyd("run", "--rm", image).out == "hello from a build"
+        images.remove(name)
     finally:
-        pyd("rmi", name, code=None)
-        pyd("pull", "-q", f"{registry.host}/busybox")
-        pyd("tag", f"{registry.host}/busybox", busybox)
+        images.pull(f"{registry.host}/busybox")
+        images.tag(f"{registry.host}/busybox", busybox)
