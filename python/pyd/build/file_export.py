@@ -42,6 +42,8 @@ class FileExport:
         self._hashed = hashed
         self._linked: dict[tuple[int, int], tuple[str, int, int]] = {}
         self._top = -1
+        self._mark = os.urandom(6).hex()
+        self._made = 0
         self.files: list[tuple[str, str]] = []  # (path, sha256 in hex), by path
         self.count = 0
         self.bytes = 0
@@ -148,26 +150,32 @@ class FileExport:
             else:
                 _copy_data(fd, out, info.st_size)
             os.fchmod(out, stat.S_IMODE(info.st_mode) & 0o777)
+            os.utime(out, ns=(info.st_mtime_ns, info.st_mtime_ns))
         finally:
             os.close(out)
 
     def _put(self, target: int, name: str, info: os.stat_result, make: Callable[[str], object]) -> None:
-        new = f".{os.urandom(6).hex()}.partial"
+        self._made += 1
+        new = f".{self._mark}.{self._made}.partial"
         try:
             make(new)
-            os.utime(new, ns=(info.st_mtime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+            if not stat.S_ISREG(info.st_mode):
+                os.utime(new, ns=(info.st_mtime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
             if stat.S_ISFIFO(info.st_mode):
                 os.chmod(new, stat.S_IMODE(info.st_mode) & 0o777, dir_fd=target)
-            if _is_directory(name, target):
+            try:
+                os.rename(new, name, src_dir_fd=target, dst_dir_fd=target)
+            except OSError:
+                if not _is_directory(name, target):
+                    raise
                 # of the caller's, where the build has a file: as in buildx, it goes
                 _native.remove_tree(f"/proc/self/fd/{target}/{name}")
-            os.rename(new, name, src_dir_fd=target, dst_dir_fd=target)
-        finally:
-            # also after success: renaming one name of a file to another of its names does nothing
-            try:
-                os.unlink(new, dir_fd=target)
-            except FileNotFoundError:
-                pass
+                os.rename(new, name, src_dir_fd=target, dst_dir_fd=target)
+        except BaseException:
+            _remove(new, target)
+            raise
+        if info.st_nlink > 1:
+            _remove(new, target)  # renaming one name of a file to another of its names does nothing
 
 
 def write_statements(dest: str, files: Mapping[str, bytes]) -> None:
@@ -206,6 +214,13 @@ def _copy_data(fd: int, out: int, size: int) -> None:
                 break
             start += count
     os.ftruncate(out, size)
+
+
+def _remove(name: str, fd: int) -> None:
+    try:
+        os.unlink(name, dir_fd=fd)
+    except FileNotFoundError:
+        pass
 
 
 def _is_directory(name: str, fd: int) -> bool:
