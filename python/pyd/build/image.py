@@ -271,25 +271,25 @@ def _flags(chown: str, chmod: str, link: bool, exclude: Sequence[str]) -> list[s
 
 
 def _command(command: Command) -> str:
-    """For RUN: several lines become a here-document."""
-    if isinstance(command, str) and "\n" in command.strip("\n"):
+    """For RUN: what is not one plain line becomes a here-document."""
+    if not isinstance(command, str):
+        return json.dumps(list(command))
+    text = command.strip("\n")
+    if not text.strip():
+        raise InvalidArgument("a command must not be empty")
+    if "\n" in text or "\r" in text or "<<" in text or text.lstrip().startswith("[") or text.endswith("\\"):
         mark = _mark(command)
-        body = command if command.endswith("\n") else f"{command}\n"
-        return f'<<"{mark}"\n{body}{mark}'
-    return _line(command)
+        return f'<<"{mark}"\n{text}\n{mark}'
+    return text.strip()
 
 
 def _line(command: Command) -> str:
+    """For instructions that take no here-document."""
     if not isinstance(command, str):
         return json.dumps(list(command))
     line = command.strip()
-    if "\n" in line or "\r" in line or not line:
-        raise InvalidArgument("a command must be one line, and not empty")
-    if line.endswith("\\"):
-        raise InvalidArgument("a command cannot end with a backslash: the next line would belong to it")
-    if line.startswith("[") or "<<" in line:
-        # neither a list nor the beginning of a here-document
-        return f'<<"{_mark(line)}"\n{line}\n{_mark(line)}'
+    if not line or "\n" in line or "\r" in line or line.startswith("[") or line.endswith("\\"):
+        raise InvalidArgument(f"{command!r} cannot be written as one line", "give it as a list of arguments")
     return line
 
 
@@ -302,8 +302,8 @@ def _mark(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Where variables are expanded: the same text."""
-    return text.replace("\\", "\\\\").replace("$", "\\$")
+    """Where variables are expanded and quotes removed: the same text."""
+    return "".join(f"\\{char}" if char in "\\$\"'" else char for char in text)
 
 
 def _quoted(text: str) -> str:
