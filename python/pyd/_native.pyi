@@ -55,6 +55,7 @@ __all__ = [
     "settle_layer",
     "syncfs",
     "tree_usage",
+    "unpack_archive",
     "unpack_blob",
 ]
 
@@ -310,6 +311,8 @@ class Selection:
         """(pattern, path that it matched, "directory" or "file") in order. Of a directory the content is
         copied; a file keeps the last name of its path where the destination is a directory.
         """
+    def open(self, root: int) -> int:
+        """A descriptor, the caller's to close, of a root that is a regular file (by its place in `roots`)."""
     def listing(self) -> list[tuple[str, str]]:
         """(path in the source, kind, mode, short digest and owner as a text) of every entry, in order."""
 
@@ -409,6 +412,30 @@ def make_directory(
     epoch: int | None = None,
 ) -> bool:
     """WORKDIR: make the directory `path` in the same way. False: it was there, maybe behind a link."""
+
+def unpack_archive(
+    path: _Path,
+    *,
+    lowers: list[str],
+    upper: _Path,
+    work: _Path,
+    dest: str,
+    uid: int = 0,
+    gid: int = 0,
+    epoch: int | None = None,
+    progress: Progress | None = None,
+    allowance: Allowance | None = None,
+) -> int:
+    """ADD of a local archive: unpack the tar `path` (plain, gzip or zstd by its first bytes; for a descriptor
+    `/proc/self/fd/N`) into the directory `dest`, as Docker does in a chroot of it. Owners, modes and times
+    are those of the archive; `uid`, `gid` and `epoch` are for directories on the way to and including `dest`
+    that have to be made. Links of the image in the way are followed inside `dest`, directories are merged,
+    everything else is replaced. Names that begin with `.wh.` are names. Returns the number of entries.
+    `progress` counts bytes read; `allowance` bounds what it unpacks to.
+
+    Raises CorruptData for what is no tar or leads out of its place. After an error `upper` is only good to be
+    removed.
+    """
 
 def compress_tar(
     tar: _Path,

@@ -34,6 +34,8 @@ pub struct Unsettled {
 
 pub struct Extractor {
     tree: Tree,
+    /// For an archive that is no layer, unpacked over what is there.
+    plain: bool,
     rights: Rights,
     directories: HashMap<Vec<u8>, Directory>,
     /// Path -> (order, target).
@@ -58,12 +60,23 @@ impl Extractor {
     pub fn new(dest: &Path) -> Result<Self> {
         Ok(Self {
             tree: Tree::open(dest)?,
+            plain: false,
             rights: Rights::of_this_thread(),
             directories: HashMap::from([(Vec::new(), Directory::Implied)]),
             links: HashMap::new(),
             opaque_root: false,
             size: 0,
             order: 0,
+        })
+    }
+
+    /// Over what is in `dest`, whose links are followed on the way as if it were `/`. Names beginning with `.wh.` are
+    /// names.
+    pub fn over(dest: &Path) -> Result<Self> {
+        Ok(Self {
+            tree: Tree::open_following(dest)?,
+            plain: true,
+            ..Self::new(dest)?
         })
     }
 
@@ -77,7 +90,12 @@ impl Extractor {
     }
 
     pub fn apply<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
-        match Name::of_entry(&entry.name)? {
+        let name = if self.plain {
+            Name::of_plain_entry(&entry.name)?
+        } else {
+            Name::of_entry(&entry.name)?
+        };
+        match name {
             Name::Ignored => Ok(()),
             Name::Opaque(directory) => self.opaque(&directory),
             Name::Whiteout(path) => self.whiteout(&path),
@@ -306,6 +324,9 @@ impl Extractor {
         };
         let place = self.place(path)?;
         let Some((old, stat)) = found else {
+            if self.plain {
+                return Err(impossible("does not exist"));
+            }
             // In a layer below, or nowhere: known when those are there.
             self.clear(&place)?;
             self.order += 1;

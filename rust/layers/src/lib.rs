@@ -35,7 +35,7 @@ mod view;
 pub use allowance::Allowance;
 pub use build::{
     Chmod, Choice, Layers, Made, Manner, Root, SealedLayer, Selection, Source, copy_files,
-    make_directory, reclamp, seal_layer, select,
+    make_directory, reclamp, seal_layer, select, unpack_archive,
 };
 pub use compression::Compression;
 pub use digest::{Digest, Hasher, hash_file};

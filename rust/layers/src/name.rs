@@ -52,6 +52,11 @@ impl Name {
         Ok(Self::Whiteout(join(parent, hidden)))
     }
 
+    /// The same in an archive that is no layer: no name means anything but itself.
+    pub fn of_plain_entry(raw: &[u8]) -> Result<Self> {
+        normal(raw).map(Self::Path)
+    }
+
     /// The target of a hard link: a path in the image.
     pub fn of_link(raw: &[u8], entry: &[u8]) -> Result<Vec<u8>> {
         let path = normal(raw).map_err(|_| {

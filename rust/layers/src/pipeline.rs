@@ -1,7 +1,7 @@
 //! The pass over a layer, three threads wide: the caller takes in (and hashes) the bytes as stored, the second thread
 //! undoes the compression, the third hashes the tar and makes the files. Inflating is the slowest of the three, so it
 //! has a thread for itself.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -51,6 +51,25 @@ impl Pipeline {
         progress: Arc<Progress>,
         allowance: Arc<Allowance>,
     ) -> Result<Self> {
+        Self::start_with(Extractor::new, dest, compression, progress, allowance)
+    }
+
+    /// For an archive that is no layer, over what is in the directory `dest`.
+    pub fn start_over(
+        dest: &Path,
+        progress: Arc<Progress>,
+        allowance: Arc<Allowance>,
+    ) -> Result<Self> {
+        Self::start_with(Extractor::over, dest, None, progress, allowance)
+    }
+
+    fn start_with(
+        extractor: fn(&Path) -> Result<Extractor>,
+        dest: &Path,
+        compression: Option<Compression>,
+        progress: Arc<Progress>,
+        allowance: Arc<Allowance>,
+    ) -> Result<Self> {
         let (sender, stored) = pipe(STORED_CHUNK, CHUNKS);
         let (plain_in, plain_out) = pipe(PLAIN_CHUNK, CHUNKS);
         let dest = dest.to_path_buf();
@@ -58,7 +77,7 @@ impl Pipeline {
         let no_thread =
             |error: std::io::Error| Error::io("clone", b"a thread for unpacking", &error);
         let extract = thread("pyd-extract")
-            .spawn(move || extract(dest, plain_out, progress, allowance))
+            .spawn(move || extract(extractor(&dest)?, plain_out, progress, allowance))
             .map_err(no_thread)?;
         let decompress = thread("pyd-inflate")
             .spawn(move || decompress(compression, &stored, plain_in))
@@ -130,13 +149,12 @@ impl Threads {
 }
 
 fn extract(
-    dest: PathBuf,
+    mut extractor: Extractor,
     input: ChunkReceiver,
     progress: Arc<Progress>,
     allowance: Arc<Allowance>,
 ) -> Result<Extracted> {
     let mut hasher = Hasher::default();
-    let mut extractor = Extractor::new(&dest)?;
     // A second wall around what hostile names could do. Where the kernel has none the first one stands alone.
     let _ = landlock::write_only_beneath(std::os::fd::AsFd::as_fd(extractor.tree().root()));
     let mut reader = Reader::new(Source::new(input, &mut hasher, progress, allowance));

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, fstatat, mkdirat};
-use pyd_sys::path::open_beneath;
+use pyd_sys::path::{open_beneath, open_in_root};
 
 use crate::error::{Error, Result, show};
 use crate::name::{is_within, split};
@@ -23,6 +23,8 @@ const PIN: OFlag = OFlag::O_PATH
 
 pub struct Tree {
     root: Rc<OwnedFd>,
+    /// Links lead to where they would if the root were `/`; without, there must be none.
+    follow: bool,
     /// Most recently used last.
     cache: Vec<(Vec<u8>, Rc<OwnedFd>)>,
 }
@@ -41,7 +43,16 @@ impl Tree {
             .map_err(|errno| Error::kernel("open", root.as_os_str().as_bytes(), errno))?;
         Ok(Self {
             root: Rc::new(root),
+            follow: false,
             cache: Vec::with_capacity(CACHED),
+        })
+    }
+
+    /// A tree with files of others in it, whose links to directories are theirs.
+    pub fn open_following(root: &Path) -> Result<Self> {
+        Ok(Self {
+            follow: true,
+            ..Self::open(root)?
         })
     }
 
@@ -68,7 +79,12 @@ impl Tree {
             Some((_, parent)) => (Rc::clone(parent), split(path).1),
             None => (Rc::clone(&self.root), path),
         };
-        match open_beneath(above.as_fd(), below, PIN) {
+        let opened = if self.follow {
+            open_in_root(self.root.as_fd(), path, PIN)
+        } else {
+            open_beneath(above.as_fd(), below, PIN)
+        };
+        match opened {
             Ok(directory) => {
                 let directory = Rc::new(directory);
                 if self.cache.len() == CACHED {
@@ -114,6 +130,10 @@ impl Tree {
 
     /// Forget what is cached of a directory that is about to be removed.
     pub fn forget(&mut self, path: &[u8]) {
+        if self.follow {
+            // It may have other names.
+            self.cache.clear();
+        }
         self.cache.retain(|(cached, _)| !is_within(cached, path));
     }
 

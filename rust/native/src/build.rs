@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use crate::error::Error;
 use crate::job;
 use crate::pack::overlay;
-use crate::progress::{Progress, or_new};
+use crate::progress::{Allowance, Progress, allowed, or_new};
 use crate::source::Selection;
 
 #[pyclass(frozen, module = "pyd._native")]
@@ -162,5 +162,44 @@ pub fn make_directory(
     let path = path.into_vec();
     job::short(py, || {
         Ok(pyd_layers::make_directory(&path, &layers, as_made)?)
+    })
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, *, lowers, upper, work, dest, uid = 0, gid = 0, epoch = None, progress = None,
+                    allowance = None))]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "keyword arguments of one Python call"
+)]
+pub fn unpack_archive(
+    py: Python<'_>,
+    path: PathBuf,
+    lowers: Vec<PathBuf>,
+    upper: PathBuf,
+    work: PathBuf,
+    dest: OsString,
+    uid: u32,
+    gid: u32,
+    epoch: Option<i64>,
+    progress: Option<&Bound<'_, Progress>>,
+    allowance: Option<&Bound<'_, Allowance>>,
+) -> PyResult<u64> {
+    let layers = Layers {
+        lowers,
+        upper,
+        work,
+    };
+    let as_made = Made {
+        uid,
+        gid,
+        mode: 0o755,
+        epoch,
+    };
+    let (dest, progress, allowance) = (dest.into_vec(), or_new(progress), allowed(allowance));
+    job::long(py, &progress, || {
+        Ok(pyd_layers::unpack_archive(
+            &path, &dest, &layers, as_made, &progress, allowance,
+        )?)
     })
 }

@@ -20,7 +20,9 @@ use pyo3::prelude::*;
 #[pymodule(name = "_native")]
 mod native {
     #[pymodule_export]
-    use crate::build::{SealedLayer, copy_files, make_directory, reclamp, seal_layer};
+    use crate::build::{
+        SealedLayer, copy_files, make_directory, reclamp, seal_layer, unpack_archive,
+    };
     #[pymodule_export]
     use crate::files::{disk_usage, hash_file, remove_tree, syncfs, tree_usage};
     #[pymodule_export]

@@ -1,5 +1,6 @@
 //! What COPY reads from, and what it found there.
 use std::ffi::OsString;
+use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,6 +122,11 @@ impl Selection {
             (path(&root.pattern), path(&root.path), kind)
         };
         self.0.roots.iter().map(root).collect()
+    }
+
+    fn open(&self, py: Python<'_>, root: usize) -> PyResult<RawFd> {
+        let file = job::short(py, || Ok(self.0.open(root)?))?;
+        Ok(file.into_raw_fd())
     }
 
     fn listing(&self) -> Vec<(OsString, String)> {

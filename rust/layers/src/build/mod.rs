@@ -1,5 +1,5 @@
 //! What a build does to files: `select` finds what a COPY means in its `source` and `scan` reads it, which makes a
-//! `selection`; `copy` writes that into its `destination`; `seal` makes a layer of the directory that a step wrote into.
+//! `selection`; `copy` writes that into its `destination`, `unpack` an archive; `seal` makes a layer of the directory that a step wrote into.
 mod chmod;
 mod copy;
 mod destination;
@@ -11,6 +11,7 @@ mod seal;
 mod select;
 mod selection;
 mod source;
+mod unpack;
 
 pub use chmod::Chmod;
 pub use copy::{Manner, copy_files};
@@ -20,3 +21,4 @@ pub use seal::{SealedLayer, reclamp, seal_layer};
 pub use select::{Choice, select};
 pub use selection::{Root, Selection};
 pub use source::Source;
+pub use unpack::unpack_archive;

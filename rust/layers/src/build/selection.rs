@@ -1,12 +1,16 @@
 //! What one COPY will copy: found, read and described by one digest.
 use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, SFlag, major, minor};
+
+use pyd_sys::path::open_beneath;
 
 use super::source::Source;
 use crate::digest::{Digest, Hasher};
-use crate::error::show;
+use crate::error::{Error, Result, show};
 use crate::name::{join, split};
 use crate::pack::pinned::kind_of;
 
@@ -117,6 +121,24 @@ impl Selection {
             b"" => root.at.clone(),
             path => join(&root.at, path),
         }
+    }
+
+    /// A root that is a regular file, for reading.
+    pub fn open(&self, root: usize) -> Result<OwnedFd> {
+        let found = self
+            .entries
+            .iter()
+            .find(|entry| entry.root == root && entry.path.is_empty());
+        let Some(entry) = found.filter(|entry| entry.kind() == SFlag::S_IFREG) else {
+            return Err(Error::Invalid(format!("source {root} is no regular file")));
+        };
+        let at = &self.roots[root].at;
+        let (parent, name) = split(at);
+        let directory = self.source.part(parent, entry.layer)?;
+        // O_NONBLOCK: should a fifo have taken its place, nobody waits for its writer.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+        open_beneath(directory.as_fd(), name, flags)
+            .map_err(|errno| Error::kernel("open", at, errno))
     }
 
     /// (path in the source, what it is) of everything.
