@@ -49,8 +49,16 @@ def host(tmp_path: Path) -> Iterator[SharedHost]:
 PROPAGATIONS = ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable"]
 
 
-def leaked(runtime: Runtime, host: SharedHost, propagation: str, volume: Path | None = None) -> list[str]:
-    """Mounts that appear on the host while a container is alive that has some and makes more."""
+def leaked(
+    runtime: Runtime,
+    host: SharedHost,
+    propagation: str,
+    volume: Path | None = None,
+    more: Callable[[Spec, Spec], object] = lambda spec, bound: None,
+) -> list[str]:
+    """Mounts that appear on the host while a container is alive that has some and makes more. `more` changes
+    the spec and the volume's mount.
+    """
 
     def edit(spec: Spec) -> None:
         if propagation:
@@ -58,6 +66,7 @@ def leaked(runtime: Runtime, host: SharedHost, propagation: str, volume: Path | 
         spec["mounts"].append({"destination": "/inner", "type": "tmpfs", "source": "of the container"})
         if volume:
             bound = {"type": "bind", "source": str(volume), "options": ["rbind", "rprivate"]}
+            more(spec, bound)
             inner = {"type": "tmpfs", "source": "of the container"}
             spec["mounts"] += [{"destination": "/volume", **bound}, {"destination": "/volume/inner", **inner}]
 
@@ -79,6 +88,38 @@ def leaked(runtime: Runtime, host: SharedHost, propagation: str, volume: Path | 
 @pytest.mark.parametrize("propagation", PROPAGATIONS)
 def test_mounts_stay_inside(runtime: Runtime, host: SharedHost, propagation: str) -> None:
     assert leaked(runtime, host, propagation, host.shared) == []
+
+
+SAME = [{"containerID": 0, "hostID": 0, "size": 65536}]
+
+
+def in_user_namespace(spec: Spec, bound: Spec) -> None:
+    bound["options"] = ["rbind"]
+    spec["linux"] |= {"uidMappings": SAME, "gidMappings": SAME}
+    spec["linux"]["namespaces"].append({"type": "user"})
+
+
+def id_mapped(_spec: Spec, bound: Spec) -> None:
+    bound |= {"options": ["rbind", "idmap"], "uidMappings": SAME, "gidMappings": SAME}
+
+
+# What is copied before the container's mount namespace exists
+EARLY = [(in_user_namespace, name) for name in ("", "private", "rshared")] + [(id_mapped, "")]
+
+
+@pytest.mark.parametrize(("more", "propagation"), EARLY)
+def test_mounts_that_are_copied_early(
+    runtime: Runtime, host: SharedHost, more: Callable[[Spec, Spec], None], propagation: str
+) -> None:
+    """The root and the volumes of a container with a user namespace, and id-mapped volumes of any."""
+    assert leaked(runtime, host, propagation, host.shared, more) == []
+
+
+@pytest.mark.parametrize("more", [in_user_namespace, id_mapped])
+def test_control_of_mounts_that_are_copied_early(
+    weakened: Callable[..., Runtime], host: SharedHost, more: Callable[[Spec, Spec], None]
+) -> None:
+    assert leaked(weakened("shared-with-the-host"), host, "", host.shared, more) != []
 
 
 def test_control_of_mounts(weakened: Callable[..., Runtime], host: SharedHost) -> None:

@@ -23,7 +23,7 @@ use crate::layer_mount::{self, LayerMount};
 use crate::mount_options::MountOptions;
 use crate::procfs::Procfs;
 use crate::spec::{self, LinuxIdMapping, Mount, Spec};
-use crate::{copy_up, idmap, weakness};
+use crate::{copy_up, idmap, rootfs, weakness};
 
 /// Where a filesystem is expected by everything that runs in a container. A symbolic link there would send the mount,
 /// the device nodes or the masks elsewhere (CVE-2019-19921, CVE-2026-41579).
@@ -70,6 +70,11 @@ impl<'a> Mounts<'a> {
     pub fn prepare(spec: &'a Spec, bundle: &Path, procfs: &Procfs) -> Result<Self> {
         let own_users = spec::new_namespaces(spec) & libc::CLONE_NEWUSER as u64 != 0;
         let mapped_root = own_users && nix::unistd::geteuid().is_root();
+        // Then an engine wants mounts below a shared bind mount to be seen on the host, which a user namespace never does.
+        let linux = spec.linux().as_ref();
+        let shares = linux
+            .and_then(|linux| linux.rootfs_propagation().as_deref())
+            .is_some_and(|name| matches!(name, "shared" | "rshared"));
         let mut entries = Vec::new();
         for mount in spec.mounts().iter().flatten() {
             let options = MountOptions::parse(mount.options().as_deref().unwrap_or(&[]))?;
@@ -86,7 +91,12 @@ impl<'a> Mounts<'a> {
             let maps = id_maps(spec, &entry)?;
             // Mapped root may not walk to a source, and cannot map ids of a filesystem that is not its own.
             if entry.is_bind() && (maps.is_some() || mapped_root) {
-                entry.prepared = Some(entry.open_source(maps.map(|maps| (procfs, maps)))?);
+                let tree = entry.open_source(maps.map(|maps| (procfs, maps)))?;
+                if own_users || !shares {
+                    rootfs::follow_only(&tree)
+                        .map_err(|e| Error::at("mounts", "make slave", &entry.destination, e))?;
+                }
+                entry.prepared = Some(tree);
             } else if maps.is_some() {
                 return Err(Error::invalid(format!(
                     "{}: idmap is for bind mounts",
@@ -107,10 +117,7 @@ impl<'a> Mounts<'a> {
             }
             entries.push(entry);
         }
-        let label = spec
-            .linux()
-            .as_ref()
-            .and_then(|linux| linux.mount_label().as_deref());
+        let label = linux.and_then(|linux| linux.mount_label().as_deref());
         Ok(Self {
             entries,
             label: label.filter(|label| !label.is_empty()),

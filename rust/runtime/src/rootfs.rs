@@ -68,7 +68,9 @@ impl Rootfs {
             && nix::unistd::geteuid().is_root()
         {
             // Mapped root may not walk to the layers below the data root; a mount made by the parent needs no walk.
-            rootfs.prepared = Some(rootfs.detached()?);
+            let mount = rootfs.detached()?;
+            follow_only(&mount).map_err(|e| Error::at("rootfs", "make slave", &rootfs.path, e))?;
+            rootfs.prepared = Some(mount);
         }
         Ok(rootfs)
     }
@@ -181,6 +183,19 @@ impl Rootfs {
             propagate(".", MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
         }
         umount2(".", MntFlags::MNT_DETACH).map_err(os("umount of the host's root"))
+    }
+}
+
+/// Parent: what is mounted on the tree from now on stays off the host. A copy made in the parent is a peer of the
+/// host's mount; one made by init is none, because its namespace follows the host's only ([`Rootfs::attach`]).
+pub fn follow_only(tree: &OwnedFd) -> nix::Result<()> {
+    let slave = MountAttr {
+        propagation: libc::MS_SLAVE,
+        ..MountAttr::default()
+    };
+    match weakness::is("shared-with-the-host") {
+        true => Ok(()),
+        false => set_attributes(tree, &slave, true),
     }
 }
 
