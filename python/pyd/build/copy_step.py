@@ -214,15 +214,16 @@ def _execute(job: StageJob, state: State, instruction: Transfer, dest: str, part
             uid, gid = part.owner if part.owner is not None else (None, None)
             chmod = _mode(instruction.chmod)
             if part.selection is None:
+                # the owners of what is in it are the archive's, as Docker has it
                 _native.unpack_archive(
                     part.archive,
                     lowers=below,
                     upper=made.fs,
                     work=made.work,
                     dest=dest,
-                    uid=uid,
-                    gid=gid,
-                    chmod=chmod,
+                    uid=uid or 0,
+                    gid=gid or 0,
+                    epoch=build.epoch,
                 )
                 continue
             keeps = job.solver.keeps_times and not part.keeps_times and not instruction.link
