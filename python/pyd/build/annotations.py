@@ -11,26 +11,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from pyd.errors import InvalidArgument
 from pyd.oci.platform import Platform
+from pyd.record import Record
 
 TYPES = ("manifest", "index", "manifest-descriptor", "index-descriptor")
 _TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?", re.ASCII)
 _ATTRIBUTE = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(Record):
     type: str
     platform: Platform | None  # None: of all
     key: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Annotations:
+class Annotations(Record):
     entries: tuple[Annotation, ...] = ()
 
     def of(self, kind: str, platform: Platform | None = None) -> dict[str, str]:

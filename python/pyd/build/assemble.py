@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pyd.build.result import Built, State
 from pyd.build.stage import created
 from pyd.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # of a base's document what the new image has too; "container" and the like say how the base was made
 _INHERITED = ("os.version", "os.features")

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from pyd.oci.descriptor import OCI_CONFIG, OCI_MANIFEST
 from pyd.oci.digest import Digest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import HUB, Reference
+from pyd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 IN_TOTO = "application/vnd.in-toto+json"
 SPDX = "https://spdx.dev/Document"
@@ -28,8 +31,7 @@ _REFERENCE_TYPE = "vnd.docker.reference.type"
 _REFERENCE_DIGEST = "vnd.docker.reference.digest"
 
 
-@dataclass(frozen=True, slots=True)
-class Predicate:
+class Predicate(Record):
     """`file`: what it is called beside exported files."""
 
     type: str
@@ -37,8 +39,7 @@ class Predicate:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(Record):
     """The manifest of the statements about one image manifest, with all that it names."""
 
     manifest: bytes

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pyd.build.outputs import fields_of, flag, pairs
 from pyd.errors import InvalidArgument, NotSupported
+from pyd.record import Record
 
 _PROVENANCE = frozenset(("mode", "version", "builder-id", "reproducible", "inline-only", "disabled"))
 _SBOM = frozenset(("disabled", "generator"))
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(Record):
     """inline_only: not beside exported files."""
 
     mode: str = "min"
@@ -23,8 +22,7 @@ class Provenance:
     inline_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Attests:
+class Attests(Record):
     provenance: Provenance | None = None
     sbom: bool = False
 

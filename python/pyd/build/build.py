@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pyd.build.events import Step, Watcher
 from pyd.build.failure import BuildFailed
 from pyd.errors import Cancelled, PydError
+from pyd.record import Record, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.build.files import Tree
     from pyd.build.images import Images
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pyd.store import Store
 
 
-@dataclass(slots=True)
-class Build:
+class Build(Record, kw_only=True):
     """identity: what names the context; steps of one identity are compared when a miss is explained.
     named: what `--build-context` gave, directories as trees, images as references ("docker-image://…").
     allowed: entitlements (network.host, security.insecure).

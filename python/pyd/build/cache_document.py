@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyd.errors import CorruptData, NotSupported
@@ -26,6 +25,7 @@ from pyd.oci.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST, Fields, parse
 from pyd.oci.manifest import Manifest
+from pyd.record import Record
 
 CONFIG = "application/vnd.pyd.buildcache.config.v1+json"
 INLINE = "dev.pyd.buildcache.v1"
@@ -39,8 +39,7 @@ _KEY = re.compile("sha256:[0-9a-f]{64}", re.ASCII)
 _NAME = re.compile(r"[0-9a-f]{32}(-[0-9]{1,3})?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedLayer:
+class CachedLayer(Record):
     """plain_size: bytes of the tar. blob: where it is; None in a document that is being written."""
 
     diff_id: Digest
@@ -48,21 +47,18 @@ class CachedLayer:
     blob: Descriptor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CachedStep:
+class CachedStep(Record):
     key: str
     layer: int | None  # number of it
     value: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class CachedMount:
+class CachedMount(Record):
     name: str  # of the directory (build/cache_mounts.py)
     layer: int
 
 
-@dataclass(frozen=True, slots=True)
-class CacheDocument:
+class CacheDocument(Record):
     layers: tuple[CachedLayer, ...]
     steps: tuple[CachedStep, ...]
     mounts: tuple[CachedMount, ...] = ()

@@ -12,12 +12,12 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from pyd import _native
 from pyd.errors import from_os_error
 from pyd.store.locks import acquire, try_acquire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.build.files import Tree
     from pyd.store import Store

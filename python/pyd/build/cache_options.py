@@ -8,11 +8,11 @@ type=inline                                       in the image itself, for what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pyd.build.outputs import COMPRESSIONS, fields_of, flag, pairs
 from pyd.errors import InvalidArgument, NotSupported
 from pyd.oci.reference import Reference
+from pyd.record import Record
 
 _OTHERS = ("gha", "s3", "azblob")
 _EXPORT = frozenset(("mode", "mounts", "compression", "compression-level", "ignore-error")) | {
@@ -29,8 +29,7 @@ _FROM = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheTarget:
+class CacheTarget(Record, kw_only=True):
     """mode: min, the steps that lead to the result's layers, or max, all. mounts: what `--mount=type=cache`
     has kept, too.
     """
@@ -46,8 +45,7 @@ class CacheTarget:
     insecure: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheSource:
+class CacheSource(Record, kw_only=True):
     type: str
     place: str
     name: str = ""  # tag or digest in a directory; "" for the only one

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
 from pyd.build.config import shell
 from pyd.build.heredocs import is_file_name, is_heredoc
 from pyd.build.kinds import Run
 from pyd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SCRIPTS = "/dev/pipes"  # where BuildKit shows a here-document with #! as a file
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any
 
 from pyd.build.kinds import (
     Cmd,
@@ -26,9 +25,13 @@ from pyd.build.words import check_total
 from pyd.errors import InvalidArgument
 from pyd.runtime.signals import signal_number
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
-Config = dict[str, Any]
+Config = dict[str, "Any"]
 
 
 def apply(config: Mapping[str, Any], instruction: Instruction, *, cmd_is_set: bool = False) -> Config:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
 
 from pyd.build import dockerfiles, git, urls
 from pyd.build.dockerfiles import DOCKERFILE, IGNORE
@@ -18,7 +17,10 @@ from pyd.build.sources import Sources, Stream
 from pyd.errors import InvalidArgument
 from pyd.record import Record, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from pyd.build.request import BuildRequest
 
 _KEEP_GIT = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"

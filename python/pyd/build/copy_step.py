@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from pyd import _native
 from pyd.build import add_archive, layers, listings, remote_sources
@@ -16,17 +14,20 @@ from pyd.build.kinds import Add, Content, Transfer
 from pyd.build.result import State
 from pyd.build.steps import Outcome
 from pyd.errors import NotFound
+from pyd.record import Record
 from pyd.runtime import users
 from pyd.runtime.layered import LayeredRoot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.build.stage import StageJob
 
 Owner = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Record):
     """Something that is copied: a selection of files, or an archive to unpack.
 
     keeps_times: its times belong to it (archive, URL, stage) and are not those of the build context.
@@ -39,8 +40,7 @@ class Part:
     keeps_times: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Record):
     """A part, as far as the key of the step needs it. listing: digest of the selection, for explanations."""
 
     fingerprint: list[str]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyd.build import layers
 from pyd.build.events import Step
 from pyd.build.result import State
 from pyd.build.run_job import RunJob
+from pyd.record import replace
 
 if TYPE_CHECKING:
     from pyd.build.build import Build

@@ -7,14 +7,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
 
 from pyd import _native
 from pyd.build import layers
 from pyd.build.result import State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from pyd.store import Store
+else:
+    Protocol = object  # nothing here is checked at run time
 
 
 class Tree(Protocol):

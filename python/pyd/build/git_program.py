@@ -20,10 +20,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO
 
 from pyd.build import room
 from pyd.errors import CorruptData, DeadlineExceeded, NotSupported, PydError, Unavailable, from_os_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
 
 _SETTINGS = (
     "core.hooksPath=/dev/null",

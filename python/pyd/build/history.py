@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pyd.build.durations import written
 from pyd.build.kinds import (
@@ -26,6 +25,10 @@ from pyd.build.kinds import (
     Workdir,
 )
 from pyd.build.ports import parse_exposed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MOST_PORTS = 1000  # BuildKit names all of 0-65535 one by one
 COMMENT = "buildkit.dockerfile.v0"  # what tools look for to know that a Dockerfile made the image

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 VERSION = 1
 """Part of every key; raised when the same structure comes to mean something else."""
 
-Structure = Mapping[str, Any]
+Structure = Mapping[str, "Any"]
 
 
 def key_of(structure: Structure) -> str:

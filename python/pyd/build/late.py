@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pyd import _native
 from pyd.store.locks import acquire, try_acquire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.store import Store
     from pyd.store.build_cache import BuildLayer

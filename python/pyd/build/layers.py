@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyd import _native
 from pyd.build.result import State
 from pyd.errors import from_os_error
 from pyd.oci.digest import Digest, chain_ids
+from pyd.record import Record
 from pyd.store.build_cache import BuildLayer
 from pyd.store.locks import exclusive
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.store import Store
 
@@ -27,8 +27,7 @@ EPOCH = 315532800
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Upper:
+class Upper(Record):
     """upperdir and workdir of an overlay."""
 
     directory: str

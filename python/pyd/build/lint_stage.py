@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
 
 from pyd.build import lint_rules as rules
 from pyd.build.arguments import NOT_IN_ENVIRONMENT, Scope, resolve
@@ -34,6 +33,12 @@ from pyd.build.ports import parse_exposed
 from pyd.build.words import Expansion
 from pyd.errors import InvalidArgument
 from pyd.record import Record, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object  # nothing here is checked at run time
 
 _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)", re.I

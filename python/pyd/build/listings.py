@@ -12,10 +12,10 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pyd.errors import PydError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.paths import Paths
 

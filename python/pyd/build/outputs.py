@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pyd.build.annotations import NONE, Annotations, of_attribute
 from pyd.errors import InvalidArgument, NotSupported
 from pyd.oci.reference import Reference
+from pyd.record import Record
 
 STDOUT = "-"
 COMPRESSIONS = ("uncompressed", "gzip", "zstd")
@@ -42,8 +42,7 @@ _TRUE, _FALSE = (
 _LEVELS = {"": (1, 9), "gzip": (1, 9), "zstd": (1, 22), "uncompressed": (0, 0)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class Output(Record, kw_only=True):
     """One value of the flag. `names`: canonical references; without any the image has no name.
 
     compression: "" is the default: gzip for what leaves this machine, as it is in the store otherwise

@@ -11,7 +11,6 @@ import base64
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyd.build.attestations import SLSA_02, SLSA_1, Predicate, purl
@@ -20,6 +19,7 @@ from pyd.build.request import BuildRequest
 from pyd.build.secrets import parse as parse_secret
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
+from pyd.record import Record
 from pyd.store.build_cache import BuildStep
 
 _BUILD_TYPE_02 = "https://mobyproject.org/buildkit@v1"
@@ -30,8 +30,7 @@ _USER = re.compile(r"(?<=://)[^/@\s\"']+@")
 _IMAGE = "docker-image://"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Record, kw_only=True):
     """What is known of a build.
 
     remote: (URL, commit or digest) of a context that is no local directory

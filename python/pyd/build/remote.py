@@ -12,7 +12,6 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pyd.build.room import Room
@@ -20,7 +19,10 @@ from pyd.build.urls import basic_auth, checked, host_of, redacted, without_user
 from pyd.errors import CorruptData, InvalidArgument, NotFound, Unavailable, from_os_error
 from pyd.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import httpx
 
     from pyd.registry.transport import Transport

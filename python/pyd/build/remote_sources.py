@@ -7,23 +7,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from pyd.build import git, remote, urls
 from pyd.build.events import Step
 from pyd.build.keys import key_of
 from pyd.build.kinds import Add, Transfer
 from pyd.errors import InvalidArgument
-from pyd.record import replace
+from pyd.record import Record, replace
 from pyd.store.build_cache import BuildStep
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.build.build import Build
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Record):
     """fingerprint: what takes part in the key. get: (directory, file in it or "" for all of it)."""
 
     fingerprint: list[str]

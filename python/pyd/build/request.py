@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import BinaryIO
+
+from pyd.record import Record, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
+class BuildRequest(Record, kw_only=True):
     """Strings keep Docker's grammar ("id=x,src=y"); sizes are bytes.
 
     context: directory, "-" for an archive or Dockerfile on `stdin`, git or http(s) URL

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from pyd.oci.digest import Digest, chain_ids
 from pyd.oci.platform import Platform
+from pyd.record import Record, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Record):
     """One snapshot of the store: data-root/snapshots/<hex of chain_id>/fs."""
 
     diff_id: Digest
@@ -20,8 +22,7 @@ class Layer:
     size: int  # bytes in regular files
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Record):
     """A stage after some of its instructions. Values are never changed in place."""
 
     platform: Platform
@@ -47,8 +48,7 @@ class State:
         return (*self.layers, Layer(diff_id, chain, plain_size, size))
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Record):
     """The target stage of one platform."""
 
     platform: Platform
@@ -62,8 +62,7 @@ class Built:
         return Digest.of(self.config)
 
 
-@dataclass(frozen=True, slots=True)
-class BuildResult:
+class BuildResult(Record):
     """id: image ID, or that of the first of several platforms. digest: what the outputs have pushed or
     written ("" when nothing has one). metadata: what --metadata-file holds.
     """

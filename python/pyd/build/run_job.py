@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+
+from pyd.record import Record, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+else:
+    Protocol = object  # nothing here is checked at run time
 
 
-@dataclass(frozen=True, slots=True)
-class SecretFile:
+class SecretFile(Record):
     """Bytes that are a file in the container, read-only, and nowhere else once the job has ended."""
 
     target: str
@@ -18,8 +23,7 @@ class SecretFile:
     gid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunJob:
+class RunJob(Record, kw_only=True):
     """lowers: directories, top first. mounts: entries of config.json, parents before children. env:
     "NAME=value"; may hold secrets, so it is written to nothing that stays. user: Docker's forms. insecure:
     all privileges.
@@ -41,8 +45,7 @@ class RunJob:
     host: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(Record):
     exit_code: int
     oom_killed: bool = False
 

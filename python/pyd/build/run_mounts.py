@@ -13,14 +13,16 @@ import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from pyd.build import cache_mounts, layers
 from pyd.build.run_job import SecretFile
 from pyd.errors import InvalidArgument
+from pyd.record import Record, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.build.files import Tree
     from pyd.build.kinds import Mount
     from pyd.build.secrets import Secrets
@@ -32,8 +34,7 @@ SECRETS = "/run/secrets"
 SSH_SOCKET = "/run/buildkit/ssh_agent"
 
 
-@dataclass(slots=True)
-class Mounted:
+class Mounted(Record):
     """What the mounts of one step give to its job."""
 
     entries: list[Mapping[str, Any]] = field(default_factory=list)
@@ -89,7 +90,7 @@ def add(
     """
     if target:
         parts = target.strip("/").split("/")
-        mounted.points += ["/".join(parts[: end + 1]) for end in range(len(parts))]
+        mounted.points.extend(["/".join(parts[: end + 1]) for end in range(len(parts))])
     if mount.type == "bind":
         assert tree is not None
         mounted.entries.append(_bind(mount, target, tree, store, stack))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
 
 from pyd.build import arguments, layers, listings, run_mounts
 from pyd.build.command import execution
@@ -18,7 +17,10 @@ from pyd.build.steps import Outcome
 from pyd.errors import Forbidden, NotSupported
 from pyd.runtime import defaults
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.build.stage import StageJob
 
 

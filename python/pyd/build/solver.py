@@ -10,8 +10,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from pyd.build import arguments, words
 from pyd.build.events import Step
@@ -21,8 +19,12 @@ from pyd.build.result import State
 from pyd.build.stage import StageJob
 from pyd.errors import Cancelled, InvalidArgument, NotSupported
 from pyd.oci.platform import Platform
+from pyd.record import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.build.build import Build
     from pyd.build.run_job import RunJob
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
 
 from pyd.build import archives, remote
 from pyd.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from pyd.build.git import Checkout, GitSource, Repository
     from pyd.build.secrets import Secrets
     from pyd.build.ssh import Ssh

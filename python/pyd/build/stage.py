@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 from pyd.build import arguments, config, copy_step, history, run_step, workdir_step
 from pyd.build.command import execution
@@ -19,8 +17,12 @@ from pyd.build.location import DockerfileError
 from pyd.build.result import Layer, State
 from pyd.build.steps import Outcome
 from pyd.errors import Cancelled, PydError
+from pyd.record import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.build.build import Build
     from pyd.build.kinds import Stage
     from pyd.build.solver import Solver

@@ -10,8 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
 
 from pyd import _native
 from pyd.build import explain, layers
@@ -20,16 +18,20 @@ from pyd.build.keys import Structure, key_of
 from pyd.build.result import State
 from pyd.errors import Cancelled, PydError
 from pyd.oci.digest import chain_ids
-from pyd.record import replace
+from pyd.record import Record, replace
 from pyd.store.build_cache import BuildLayer, BuildStep
 from pyd.store.locks import exclusive
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Protocol
+
     from pyd.store import Store
+else:
+    Protocol = object  # nothing here is checked at run time
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Record):
     """What a step gives: a layer, or None where it changed no file; and what else came of it."""
 
     layer: BuildLayer | None

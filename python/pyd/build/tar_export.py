@@ -8,11 +8,14 @@ import stat
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO
 
 from pyd import _native
 from pyd.errors import from_os_error
 from pyd.runtime.layered import LayeredRoot, Merged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _MAX_DEPTH = 200
 _NAMES = ("path", "linkpath")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
 
 from pyd import _native
 from pyd.build import layers
@@ -14,6 +13,7 @@ from pyd.build.steps import Outcome
 from pyd.runtime import users
 from pyd.runtime.layered import LayeredRoot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.build.stage import StageJob
 

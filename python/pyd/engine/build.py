@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
 
 from pyd.build import assemble, contexts, epochs, late
 from pyd.build.build import Build
@@ -36,6 +35,7 @@ from pyd.oci.platform import Platform
 from pyd.store.intake import fetching
 from pyd.store.snapshots import sync
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.engine.engine import Engine
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyd.build import cache_mounts
@@ -34,6 +33,7 @@ from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST
 from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.reference import Reference
+from pyd.record import Record, replace
 from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.store.build_cache import BuildLayer, BuildStep
@@ -100,8 +100,7 @@ def _manifests(source: Source) -> list[Served]:
     return [source.manifest(entry) for entry in entries[:_MAX_IMAGES]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheJob:
+class CacheJob(Record, kw_only=True):
     """What a build has used, by key, and what it gives."""
 
     store: Store

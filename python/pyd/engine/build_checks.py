@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyd.build import lint
 from pyd.build.arguments import unconsumed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.build.events import Watcher
     from pyd.build.kinds import Script

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyd.build import annotations as image_annotations
 from pyd.build import attests as attestations
@@ -21,15 +19,16 @@ from pyd.build.result import BuildResult, Built
 from pyd.engine import build_files, build_outputs
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
+from pyd.record import Record
 from pyd.store.records import now
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.engine.build_image import Tell
     from pyd.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Record):
     """started: RFC 3339"""
 
     started: str

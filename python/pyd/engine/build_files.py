@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, BinaryIO
 
 from pyd.build.attestations import Predicate, statement_file
 from pyd.build.file_export import FileExport, write_statements
@@ -15,7 +14,10 @@ from pyd.errors import InvalidArgument
 from pyd.oci.platform import Platform
 from pyd.store.pack import as_packed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from pyd.store import Store
 
 Predicates = Mapping[Platform, Sequence[Predicate]]

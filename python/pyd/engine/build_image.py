@@ -8,8 +8,6 @@ names them, so that a registry that has them is sent nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 from pyd.build.annotations import NONE, Annotations
 from pyd.build.attestations import Predicate, attach, encode
@@ -33,12 +31,16 @@ from pyd.oci.document import MAX_MANIFEST, parse
 from pyd.oci.image_config import ImageConfig
 from pyd.oci.manifest import Manifest, parse_manifest
 from pyd.oci.platform import Platform
+from pyd.record import Record, replace
 from pyd.registry.served import Served
 from pyd.registry.settings import Settings
 from pyd.store.compress import Progress, compressed, converted
 from pyd.store.pack import plain_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.store import Store
 
 Tell = Callable[[str, int, int], None]
@@ -49,8 +51,7 @@ def silent(what: str, done: int, total: int) -> None:
     """For who need not be told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Record):
     """How layers are named. compression: uncompressed, gzip or zstd; force: also those of the base."""
 
     compression: str = "uncompressed"
@@ -59,8 +60,7 @@ class Form:
     oci: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyImage:
+class ReadyImage(Record):
     built: Built
     served: Served
     layers: tuple[OutLayer, ...]  # bottom first
@@ -71,8 +71,7 @@ class ReadyImage:
         return {**described(self.served), "platform": _platform(self.built)}
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Record):
     """All that leaves, but for the bytes of layers. `documents`: manifests, configs, statements by digest."""
 
     images: tuple[ReadyImage, ...]

@@ -4,8 +4,6 @@ another.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pyd.build.events import Step
 from pyd.build.events import Watcher as BuildWatcher
 from pyd.build.result import Layer, State
@@ -16,7 +14,10 @@ from pyd.oci.digest import chain_ids
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
     from pyd.store.images import Image
 

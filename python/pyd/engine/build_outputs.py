@@ -11,8 +11,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyd.build.annotations import NONE, Annotations
 from pyd.build.attestations import Predicate
@@ -23,17 +21,20 @@ from pyd.engine.build_image import Form, Ready, Tell, described, preferred, prep
 from pyd.engine.build_store import add
 from pyd.errors import InvalidArgument, from_os_error
 from pyd.oci.platform import Platform
+from pyd.record import Record, field
 from pyd.store.intake import fetching
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from pyd.oci.digest import Digest
     from pyd.store import Store
 
 _DEFAULT_EPOCH = 315532800  # 1980: the earliest time that a zip can hold
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Record):
     """id: of the image of this host's platform, else of the first. digest: of the manifest or index that was
     stored, pushed or written last; "" where no output is an image. metadata: what --metadata-file holds.
     """
@@ -49,8 +50,7 @@ class Exported:
         return self.digest if self.is_index else str(self.id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Record, kw_only=True):
     """What all outputs of one build share. hidden: files of predicates that are not for exported files."""
 
     store: Store
@@ -83,7 +83,8 @@ def export(job: Job, outputs: Sequence[Output]) -> Exported:
     for output in outputs:
         if output.dest == STDOUT:
             _check_stdout(job, output)
-    digest, roots = "", dict[str, Any]()
+    digest = ""
+    roots: dict[str, Any] = {}
     with fetching(job.store):
         for output in outputs:
             if output.is_image:

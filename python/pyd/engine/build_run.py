@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
 
 from pyd.build.request import BuildRequest
 from pyd.build.run_job import RunEnd, RunJob, SecretFile
@@ -28,7 +27,10 @@ from pyd.store import ContainerRecord
 from pyd.store.gc import ingest_lock
 from pyd.store.locks import try_acquire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.engine.engine import Engine
     from pyd.network.endpoint import Endpoint
 

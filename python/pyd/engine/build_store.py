@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pyd.build.annotations import NONE, Annotations
 from pyd.build.attestations import Predicate
@@ -18,6 +17,7 @@ from pyd.store.intake import fetching
 from pyd.store.records import BlobRecord, now
 from pyd.store.snapshots import Snapshot, sync
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.store import Store
 

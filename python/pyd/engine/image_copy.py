@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyd.engine import transports
@@ -13,6 +12,7 @@ from pyd.engine.transports import Sink, Source
 from pyd.errors import Cancelled, InvalidArgument, RegistryError
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.manifest import Index, Manifest, parse_manifest
+from pyd.record import Record, replace
 from pyd.registry.push import EXISTS, PUSHED
 from pyd.registry.upload import Sent
 
@@ -36,8 +36,7 @@ class CopyWatcher:
     def ends(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
+class Copied(Record):
     digest: Digest  # of what the destination's name means now
     media_type: str
     size: int

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from pyd.errors import ImageNotFound, InvalidArgument, NotSupported
 from pyd.oci.descriptor import Descriptor as Layer
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
-from pyd.record import replace
+from pyd.record import Record, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.oci.digest import Digest
     from pyd.registry.pull import Repository, Resolved
     from pyd.store import Store
@@ -41,8 +42,7 @@ class Watcher:
         """Called last, after success and failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
+class Pulled(Record):
     id: Digest
     digest: Digest  # what the tag points at: an index or a manifest
     reference: Reference

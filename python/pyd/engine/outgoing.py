@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyd.engine.image_pull import check_platform
 from pyd.errors import CorruptData
@@ -21,10 +19,12 @@ from pyd.oci.document import MAX_MANIFEST, parse
 from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
+from pyd.record import Record
 from pyd.registry.served import Served
 from pyd.store.compress import PLAIN
 from pyd.store.pack import gone
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.store import Store
     from pyd.store.images import Image
@@ -32,16 +32,14 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class OutLayer:
+class OutLayer(Record):
     blob: Descriptor  # as it is stored
     diff_id: Digest | None  # what people see of it; None in manifests of other platforms
     chain_id: Digest | None  # its unpacked files
     compress: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OutManifest:
+class OutManifest(Record):
     served: Served
     manifest: Manifest
     layers: tuple[OutLayer, ...]  # bottom first
@@ -58,8 +56,7 @@ class OutManifest:
         return Served(data, self.served.media_type, Digest.of(data))
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Record):
     image: Image
     main: OutManifest
     others: tuple[OutManifest, ...] = ()  # the rest of `index`

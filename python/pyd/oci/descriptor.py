@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from pyd.errors import CorruptData, NotSupported
 from pyd.oci.digest import Digest
 from pyd.oci.document import Fields, shown
 from pyd.oci.platform import Platform
+from pyd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -44,8 +46,7 @@ def _oci_type(media_type: str) -> str:
     return media_type
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Record):
     """Media type, digest and size of bytes that are elsewhere; in an index, also the platform."""
 
     media_type: str

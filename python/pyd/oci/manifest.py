@@ -7,8 +7,6 @@ readers would see two different images under one digest (CVE-2021-41190).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyd.errors import CorruptData, NotFound, NotSupported
 from pyd.oci.descriptor import (
     DOCKER_CONFIG,
@@ -22,12 +20,12 @@ from pyd.oci.descriptor import (
 from pyd.oci.document import Fields, parse, shown
 from pyd.oci.image_config import MAX_LAYERS
 from pyd.oci.platform import Platform
+from pyd.record import Record
 
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Record):
     """One image for one platform: its config and its layers, bottom first."""
 
     media_type: str
@@ -48,8 +46,7 @@ class Manifest:
             layer.check_layer()
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Record):
     """One name for several manifests."""
 
     media_type: str

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyd.oci.digest import Digest
+from pyd.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Record):
     """A manifest or index as a registry served it; the digest is that of these bytes."""
 
     data: bytes

@@ -13,15 +13,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pyd.errors import InvalidArgument, from_os_error
+from pyd.record import Record
 from pyd.sizes import parse_size
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Record):
     mirrors: tuple[str, ...] = ()  # base URLs, asked before Docker Hub, in this order
     insecure: tuple[str, ...] = ()  # host[:port] or CIDR
     push_chunk_size: int = 0  # bytes of each request of an upload; 0 = a blob in one

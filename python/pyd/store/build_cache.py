@@ -15,15 +15,16 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pyd.errors import from_os_error
 from pyd.oci.digest import Digest
 from pyd.record import Record
 from pyd.store.db import Database
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from typing import Any
 
 
 _REMEMBERED = 90 * 86400  # seconds: how long it is known where a step was used

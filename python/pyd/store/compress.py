@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pyd._native import Progress
 from pyd.oci.descriptor import DOCKER_LAYER, OCI_LAYER, Descriptor
@@ -13,6 +12,7 @@ from pyd.store import origins
 from pyd.store.locks import exclusive
 from pyd.store.pack import PackedBlob, gone, packed_changes, packed_tar, plain_layer, tar_times
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.store import Store
 

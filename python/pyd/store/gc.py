@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from pyd.store.locks import try_acquire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.store import Store
 

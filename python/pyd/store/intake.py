@@ -23,7 +23,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -31,6 +30,7 @@ from pyd import _native
 from pyd.errors import Cancelled, CorruptData, KernelError, PydError, RegistryError, from_os_error
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.digest import Digest, chain_ids
+from pyd.record import Record
 from pyd.store.content import fsync_dir
 from pyd.store.gc import collect, collect_snapshots, ingest_lock
 from pyd.store.images import NewImage
@@ -45,8 +45,7 @@ WORKERS = 5
 _RESERVE = 16 << 20  # bytes of a disk that no image gets: the database must be able to grow
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Record):
     """What may come in, and what is kept of it.
 
     keep_blobs: whether compressed layers stay in the content store once they are unpacked. Without them
@@ -56,6 +55,9 @@ class Rules:
 
     keep_blobs: bool = True
     max_unpacked: int = 0
+
+
+_RULES = Rules()
 
 
 class Source(Protocol):
@@ -90,8 +92,7 @@ class Watcher(Protocol):
     def unpacked(self, layer: Descriptor) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(Record):
     layer: Descriptor
     diff_id: Digest
     chain_id: Digest
@@ -105,7 +106,7 @@ def take_in(
     source: Source,
     watcher: Watcher,
     make_image: Callable[[tuple[Snapshot, ...]], NewImage],
-    rules: Rules = Rules(),
+    rules: Rules = _RULES,
 ) -> dict[str, str]:
     """Bring in all layers (bottom first) that are not here yet, then commit what `make_image` makes of them.
 

@@ -6,14 +6,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from pyd import _native
 from pyd.errors import CorruptData, PydError, from_os_error
 from pyd.oci.descriptor import OCI_LAYER, Descriptor
 from pyd.oci.digest import Digest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyd.store import Store
 
 EMPTY = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
