@@ -30,7 +30,7 @@ from pyd.oci.digest import Digest
 from pyd.paths import Paths
 from pyd.store import Store
 from pyd.store.build_cache import BuildLayer
-from pyd.store.intake import fetching
+from pyd.store.fetching import fetching
 from tests.support.built import AMD64, built, layer
 from tests.support.registry import Registry
 from tests.support.served import Served

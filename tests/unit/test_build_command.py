@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -19,6 +18,7 @@ from pyd.cli.build_options import attests, call, with_push
 from pyd.cli.command import parse
 from pyd.engine.engine import Engine
 from pyd.errors import PydError
+from pyd.record import replace
 
 TOP = Path(__file__).parent.parent.parent
 
@@ -61,7 +61,7 @@ def test_every_flag_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         "--rm=false", "--force-rm", "--compress", "--isolation", "default", "dir",
     )  # fmt: skip
     assert request.stdout is not None
-    assert dataclasses.replace(request, stdout=None) == BuildRequest(
+    assert replace(request, stdout=None) == BuildRequest(
         context="dir",
         dockerfile="x.Dockerfile",
         tags=("a:1", "b", "c"),

@@ -6,7 +6,6 @@ import os
 
 from pyd.build import archives, inside
 from pyd.errors import from_os_error
-from pyd.store.spool import CHUNK, decompressed
 
 _BY_PYTHON = (b"BZh", b"\xfd7zXZ\0")  # bzip2, xz: the extractor does not read these
 
@@ -24,6 +23,8 @@ def prepared(root: str, path: str, scratch: str) -> str:
         place = inside.locate(root, path)
         if not _head(root, path).startswith(_BY_PYTHON):
             return place
+        from pyd.store.spool import CHUNK, decompressed
+
         plain = f"{scratch}/{os.urandom(8).hex()}.tar"
         with open(place, "rb") as file:
             archives.save(decompressed(iter(lambda: file.read(CHUNK), b"")), plain, path)

@@ -17,8 +17,8 @@ from pyd.oci.platform import Platform
 from pyd.record import Record
 
 TYPES = ("manifest", "index", "manifest-descriptor", "index-descriptor")
-_TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?", re.ASCII)
-_ATTRIBUTE = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)", re.ASCII)
+_TYPE = r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?"
+_ATTRIBUTE = r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)"
 
 
 class Annotation(Record):
@@ -62,7 +62,7 @@ def parse(texts: Iterable[str]) -> Annotations:
             entries.append(_annotation("manifest", "", name, value))
             continue
         for one in types.split(","):
-            match = _TYPE.fullmatch(one)
+            match = re.fullmatch(_TYPE, one, re.ASCII)
             if not match:
                 raise InvalidArgument(
                     f"invalid annotation type {one!r}, expected type and optional platform in square brackets"
@@ -73,7 +73,7 @@ def parse(texts: Iterable[str]) -> Annotations:
 
 def of_attribute(name: str, value: str) -> Annotation | None:
     """The annotation that a key of `--output` gives; None for another key."""
-    match = _ATTRIBUTE.fullmatch(name)
+    match = re.fullmatch(_ATTRIBUTE, name, re.ASCII)
     return _annotation(match[1] or "manifest", match[2] or "", match[3], value) if match else None
 
 

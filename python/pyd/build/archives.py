@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 
 from pyd.build.room import Room, free
 from pyd.errors import NotSupported, from_os_error
-from pyd.store.spool import decompressed
 
 HEAD = 1024  # bytes that tell an archive from a Dockerfile
 _BY_RUST = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd: decompressed while they are unpacked
@@ -74,6 +73,8 @@ def save(chunks: Iterable[bytes], path: str, what: str, limit: int = 0) -> None:
 
 def _plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Without what the extractor does not decompress itself."""
+    from pyd.store.spool import decompressed
+
     stream = iter(chunks)
     head = next(stream, b"")
     whole = _chained(head, stream)

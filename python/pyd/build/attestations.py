@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from urllib.parse import quote
 
 from pyd.oci.descriptor import OCI_CONFIG, OCI_MANIFEST
 from pyd.oci.digest import Digest
@@ -103,6 +102,8 @@ def statement_file(predicate: Predicate, files: Iterable[tuple[str, str]]) -> by
 
 def purl(name: str, platform: Platform | None = None) -> str:
     """The Package URL of an image, as of moby/buildkit: pkg:docker/alpine@3.17?platform=linux%2Famd64"""
+    from urllib.parse import quote
+
     reference = Reference.parse(name)
     path = reference.path.removeprefix("library/") if reference.domain == HUB else reference.repository
     found = f"pkg:docker/{quote(path, safe='/')}"

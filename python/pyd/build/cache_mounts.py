@@ -8,13 +8,13 @@ alone.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from pyd import _native
 from pyd.errors import from_os_error
+from pyd.oci.digest import sha256_hex
 from pyd.store.locks import acquire, try_acquire
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ _PRIVATE = 64  # directories of one id that may be in use at once
 
 def name_of(mount_id: str, base: str = "") -> str:
     """`base`: digest of what it starts from."""
-    return hashlib.sha256(f"{mount_id}\0{base}".encode()).hexdigest()[:32]
+    return sha256_hex(f"{mount_id}\0{base}".encode())[:32]
 
 
 def path_of(store: Store, name: str) -> str:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyd.build import dockerfiles, git, urls
+from pyd.build import dockerfiles
 from pyd.build.dockerfiles import DOCKERFILE, IGNORE
 from pyd.build.sources import Sources, Stream
 from pyd.errors import InvalidArgument
@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from pyd.build import git
     from pyd.build.request import BuildRequest
 
 _KEEP_GIT = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
@@ -66,6 +67,8 @@ class _Opening:
             return self._standard_input()
         if os.path.isdir(where):
             return self._directory(where)
+        from pyd.build import git, urls
+
         source = git.parse(where, local_looking=True)
         if source is not None:
             return self._git(source)
@@ -105,6 +108,8 @@ class _Opening:
 
     def _url(self, where: str) -> Context:
         """An archive, or a Dockerfile with an empty context."""
+        from pyd.build import urls
+
         fetched = self._sources.fetch(where, self._scratch)
         shown = urls.redacted(where)
         origin = (shown, fetched.digest)
@@ -152,7 +157,7 @@ class _Opening:
         if request.dockerfile == "-":
             stream = Stream(self._stdin(), "")
             return dockerfiles.bounded(stream.chunks(), "the Dockerfile on standard input"), DOCKERFILE
-        if urls.is_http(request.dockerfile):
+        if request.dockerfile.startswith(("http://", "https://")):
             fetched = self._sources.fetch(request.dockerfile, self._scratch, limit=dockerfiles.LIMIT)
             with open(fetched.path, "rb") as file:
                 data = file.read()

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 
 from pyd import _native
-from pyd.build import add_archive, layers, listings, remote_sources
+from pyd.build import layers, listings
 from pyd.build.events import Step
 from pyd.build.files import HostTree, Tree, literal
 from pyd.build.kinds import Add, Content, Transfer
@@ -120,7 +120,7 @@ def _sources(
     found: list[Source] = []
     local = []
     for source in instruction.sources:
-        if remote_sources.is_remote(instruction, source):
+        if isinstance(instruction, Add) and _is_remote(source):
             found.append(_remote(job, instruction, source, owner, step))
         else:
             local.append(source)
@@ -153,6 +153,8 @@ def _local(
         return [_selected(job, selection, owner or tree.owner, keeps_times=True)]
     if isinstance(instruction, Add) and instruction.unpack is not False:
         # ADD unpacks an archive that it is given as a file
+        from pyd.build import add_archive
+
         files = [path for _, path, kind in selection.roots if kind == "file"]
         packed = [path for path in files if add_archive.is_archive(tree.root, path)]
         if packed:
@@ -168,14 +170,26 @@ def _archive(job: StageJob, tree: HostTree, path: str, owner: Owner | None) -> S
     selection = tree.select([literal(path)])
 
     def part() -> Part:
+        from pyd.build import add_archive
+
         plain = add_archive.prepared(tree.root, path, job.build.scratch)
         return Part(archive=plain, owner=owner, keeps_times=True)
 
     return Source(["archive", selection.digest], part)
 
 
+def _is_remote(source: str) -> bool:
+    if ":" not in source:  # neither a URL nor git's host:path
+        return False
+    from pyd.build import remote_sources
+
+    return remote_sources.is_remote(source)
+
+
 def _remote(job: StageJob, instruction: Transfer, source: str, owner: Owner | None, step: Step) -> Source:
     """What a URL or a git repository gives, as files of a directory of its own."""
+    from pyd.build import add_archive, remote_sources
+
     found = remote_sources.find(job.build, instruction, source, step)
 
     def part() -> Part:

@@ -14,7 +14,7 @@ _UNITS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_PART = re.compile(r"([0-9]{0,20})(?:\.([0-9]{0,20}))?(ns|us|µs|μs|ms|s|m|h)?")
+_PART = r"([0-9]{0,20})(?:\.([0-9]{0,20}))?(ns|us|µs|μs|ms|s|m|h)?"
 _MOST = (1 << 63) - 1
 
 
@@ -26,7 +26,7 @@ def nanoseconds(text: str) -> int:
         return 0
     total, at = 0, 0
     while at < len(rest) or not rest:
-        match = _PART.match(rest, at)
+        match = re.compile(_PART).match(rest, at)
         if match is None or not (match[1] or match[2]):
             raise ValueError(f'time: invalid duration "{text[:60]}"')
         if not match[3]:

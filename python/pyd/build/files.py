@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pyd import _native
 from pyd.build import layers
 from pyd.build.result import State
+from pyd.oci.digest import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,9 +121,7 @@ class StageTree:
 
 
 def _name(root: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
+    return sha256_hex(os.fsencode(os.path.realpath(root)))[:32]
 
 
 def literal(path: str) -> str:

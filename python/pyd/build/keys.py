@@ -6,9 +6,10 @@ the same bytes does not make the steps after it be done again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
+
+from pyd.oci.digest import Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,4 +25,4 @@ def key_of(structure: Structure) -> str:
     text = json.dumps(
         {"version": VERSION, **structure}, separators=(",", ":"), sort_keys=True, ensure_ascii=True
     )
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return str(Digest.of(text.encode()))

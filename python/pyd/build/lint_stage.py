@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 from pyd.build import lint_rules as rules
@@ -40,11 +39,10 @@ if TYPE_CHECKING:
 else:
     Protocol = object  # nothing here is checked at run time
 
-_SECRET = re.compile(
-    r"(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)", re.I
-)
-_NO_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.I)
-_REMOTE = re.compile(r"(?:https?|git|ssh)://|git@", re.I)
+# words of a name, between underscores
+_SECRET = frozenset("apikey auth credential credentials key password pword passwd secret token".split())
+_NO_SECRET = frozenset(("public", "file", "version"))
+_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 
 
 class Start(Record):
@@ -142,7 +140,8 @@ class StageLinter:
             self._told.add(name)
 
     def _secret(self, node: Node, keyword: str, name: str) -> None:
-        if _SECRET.search(name) and not _NO_SECRET.search(name):
+        words = set(name.lower().split("_"))
+        if words & _SECRET and not words & _NO_SECRET:
             self._report(rules.SECRETS_USED_IN_ARG_OR_ENV, node, keyword, name, at=name)
 
     def _once(self, node: Node) -> None:
@@ -169,7 +168,7 @@ class StageLinter:
         verb = "Add" if isinstance(copy, Add) else "Copy"
         for source in copy.sources:
             path = clean(source)
-            if path in (".", "/") or (verb == "Add" and _REMOTE.match(source)):
+            if path in (".", "/") or (verb == "Add" and source.lower().startswith(_REMOTE)):
                 continue
             if self._ignored(path):
                 self._report(rules.COPY_IGNORED_FILE, copy.node, verb, path, at=source)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyd.build import dockerfiles, git, urls
+from pyd.build import dockerfiles
 from pyd.build.sources import Sources, Stream
 from pyd.errors import InvalidArgument, NotFound
 from pyd.record import Record, field
@@ -63,6 +63,8 @@ def _named(name: str, value: str, scratch: str, sources: Sources) -> NamedContex
         root = os.path.abspath(value)
         ignore = dockerfiles.patterns((root, dockerfiles.IGNORE))
         return NamedContext(name=name, kind="directory", identity=root, root=root, ignore=ignore)
+    from pyd.build import git, urls
+
     source = git.parse(value)
     if source is not None:
         checkout = sources.checkout(source, scratch)
@@ -78,6 +80,8 @@ def _named(name: str, value: str, scratch: str, sources: Sources) -> NamedContex
 
 def _url(name: str, value: str, scratch: str, sources: Sources) -> NamedContext:
     """An archive is unpacked; another file is the only one of its context."""
+    from pyd.build import urls
+
     fetched = sources.fetch(value, scratch)
     shown = urls.redacted(value)
     with open(fetched.path, "rb") as file:

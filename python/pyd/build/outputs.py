@@ -11,7 +11,6 @@ type=cacheonly                 nowhere
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 
 from pyd.build.annotations import NONE, Annotations, of_attribute
@@ -184,6 +183,8 @@ def _image(
 
 def fields_of(text: str) -> list[str]:
     """The comma-separated fields of a flag's value; quotes are those of CSV."""
+    import csv
+
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as error:

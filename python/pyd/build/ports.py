@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import ip_address
 
 from pyd.errors import InvalidArgument
 from pyd.record import Record
@@ -62,6 +61,8 @@ def _number(text: str) -> int | None:
 
 
 def _check_address(text: str) -> None:
+    from ipaddress import ip_address
+
     plain = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         ip_address(plain)

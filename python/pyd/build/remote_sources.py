@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pyd.build import git, remote, urls
 from pyd.build.events import Step
 from pyd.build.keys import key_of
-from pyd.build.kinds import Add, Transfer
+from pyd.build.kinds import Transfer
 from pyd.errors import InvalidArgument
 from pyd.record import Record, replace
 from pyd.store.build_cache import BuildStep
@@ -31,9 +31,9 @@ class Found(Record):
     is_file: bool
 
 
-def is_remote(instruction: Transfer, source: str) -> bool:
-    """COPY takes local files only."""
-    return isinstance(instruction, Add) and (urls.is_http(source) or git.parse(source) is not None)
+def is_remote(source: str) -> bool:
+    """For ADD: COPY takes local files only."""
+    return urls.is_http(source) or git.parse(source) is not None
 
 
 def find(build: Build, instruction: Transfer, source: str, step: Step) -> Found:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 
 from pyd.build import arguments, words
 from pyd.build.events import Step
 from pyd.build.files import StageTree, Tree
 from pyd.build.kinds import Run, Stage, Transfer
+from pyd.build.promise import Promise
 from pyd.build.result import State
 from pyd.build.stage import StageJob
 from pyd.errors import Cancelled, InvalidArgument, NotSupported
@@ -57,9 +57,9 @@ class Solver:
         given = arguments.predefined(Platform.host(), platform, self._target_name(), build.request.build_args)
         self.scope = arguments.global_scope(build.script, build.request.build_args, given)
         self._slots = slots or threading.Semaphore(MAX_RUNS)
-        self._stages: dict[int, Future[State]] = {}
+        self._stages: dict[int, Promise] = {}
         self._waits: dict[int, int] = {}  # stage -> the stage that it waits for
-        self._images: dict[tuple[str, str], Future[State]] = {}
+        self._images: dict[tuple[str, str], Promise] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
         self._threads: list[threading.Thread] = []
@@ -81,7 +81,7 @@ class Solver:
         try:
             for index in sorted(needed):
                 self._start(index)
-            return self._stages[target].result()
+            return self._stages[target].state()
         except BaseException:
             self.build.stop()
             raise
@@ -91,9 +91,9 @@ class Solver:
 
     def first_error(self) -> BaseException | None:
         """The error that stopped the others, when `solve` has raised Cancelled."""
-        for future in self._stages.values():
-            if future.done() and (error := future.exception()) and not isinstance(error, Cancelled):
-                return error
+        for promise in self._stages.values():
+            if promise.error is not None and not isinstance(promise.error, Cancelled):
+                return promise.error
         return None
 
     # What stages ask
@@ -151,7 +151,7 @@ class Solver:
                 self._waits[waiting] = index
                 self._check_cycle(waiting)
         try:
-            return self._stages[index].result()
+            return self._stages[index].state()
         finally:
             if waiting is not None:
                 with self._lock:
@@ -247,18 +247,18 @@ class Solver:
             if index in self._stages:
                 return
             self.build.check()
-            future: Future[State] = Future()
-            self._stages[index] = future
-            thread = threading.Thread(target=self._run, args=(index, future), name=f"stage-{index}")
+            promise = Promise()
+            self._stages[index] = promise
+            thread = threading.Thread(target=self._run, args=(index, promise), name=f"stage-{index}")
             self._threads.append(thread)
         thread.start()
 
-    def _run(self, index: int, future: Future[State]) -> None:
+    def _run(self, index: int, promise: Promise) -> None:
         self._local.stage = index
         try:
-            future.set_result(StageJob(self, self.build.script.stages[index]).run())
+            promise.keep(StageJob(self, self.build.script.stages[index]).run())
         except BaseException as error:
-            future.set_exception(error)
+            promise.fail(error)
             # the first to fail ends the others; what they say then is not the cause
             self.build.stop()
         finally:
@@ -303,20 +303,20 @@ class Solver:
         """Each image is looked for once in a build."""
         key = (reference, str(platform))
         with self._lock:
-            future = self._images.get(key)
-            first = future is None
-            if future is None:
-                future = self._images[key] = Future()
+            promise = self._images.get(key)
+            first = promise is None
+            if promise is None:
+                promise = self._images[key] = Promise()
         if first:
             try:
                 state, digest = self.build.images.state(
                     reference, platform, pull=self.build.request.pull, watcher=self.build.watcher, step=step
                 )
                 self.build.uses(f"docker-image://{reference}", digest)
-                future.set_result(state)
+                promise.keep(state)
             except BaseException as error:
-                future.set_exception(error)
-        return future.result()
+                promise.fail(error)
+        return promise.state()
 
     def _prepared(self, state: State, *, same: bool = False) -> State:
         """As the start of a stage. `same`: it is an earlier stage, whose arguments are inherited."""

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from itertools import chain
 
-from pyd.build import archives, remote
 from pyd.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from pyd.build import remote
     from pyd.build.git import Checkout, GitSource, Repository
     from pyd.build.secrets import Secrets
     from pyd.build.ssh import Ssh
@@ -46,6 +46,8 @@ class Sources(Record):
         return self.repository(source, scratch, forwarded="").checkout()
 
     def fetch(self, url: str, scratch: str, *, limit: int = 0) -> remote.Fetched:
+        from pyd.build import remote
+
         return remote.fetch(url, scratch=scratch, secret=self.secret, limit=limit, told=self.told)
 
 
@@ -57,6 +59,8 @@ class Stream:
     def __init__(self, file: BinaryIO, shown: str) -> None:
         self._file = file
         self._shown = shown
+        from pyd.build import archives
+
         self._head = _head(file)
         self.is_archive = archives.is_archive(self._head)
 
@@ -66,12 +70,16 @@ class Stream:
 
     def unpack(self, scratch: str) -> str:
         """The directory with its files."""
+        from pyd.build import archives
+
         return archives.unpack(self.chunks(), scratch, self._shown)
 
 
 def _head(file: BinaryIO) -> bytes:
     """The first bytes; fewer only where there are no more."""
+    from pyd.build.archives import HEAD
+
     head = b""
-    while len(head) < archives.HEAD and (chunk := file.read(archives.HEAD - len(head))):
+    while len(head) < HEAD and (chunk := file.read(HEAD - len(head))):
         head += chunk
     return head

@@ -6,11 +6,15 @@ import os
 import stat
 import threading
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
-from pyd.build.ssh_agent import Agent, Forwarded, KeyFiles, Keyring, check_agent
 from pyd.errors import InvalidArgument, NotFound, from_os_error
 from pyd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pyd.build.ssh_agent import Agent, Keyring
 
 DEFAULT = "default"
 
@@ -87,6 +91,8 @@ class Ssh:
                 pass  # somebody else's, or gone with the run-root
 
     def _served(self, keyring: Keyring, uid: int, gid: int, mode: int) -> tuple[Agent, str]:
+        from pyd.build.ssh_agent import Agent
+
         # short: the address of a unix socket has 107 bytes
         path = f"{self._directory}/{os.urandom(4).hex()}"
         try:
@@ -101,6 +107,8 @@ class Ssh:
 
 
 def _keyring(spec: SshSpec, environ: Mapping[str, str]) -> Keyring:
+    from pyd.build.ssh_agent import Forwarded, KeyFiles, check_agent
+
     paths = [path for path in spec.paths if path] or [environ.get("SSH_AUTH_SOCK", "")]
     if not paths[0]:
         raise InvalidArgument(

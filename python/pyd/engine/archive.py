@@ -30,8 +30,9 @@ from pyd.oci.image_config import ImageConfig
 from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
+from pyd.store.fetching import fetching
 from pyd.store.images import NewImage
-from pyd.store.intake import fetching, take_in
+from pyd.store.intake import take_in
 from pyd.store.records import BlobRecord
 from pyd.store.snapshots import Snapshot
 

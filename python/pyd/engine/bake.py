@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyd.build.events import Watcher
 from pyd.errors import Cancelled, InvalidArgument, PydError
-from pyd.store.intake import fetching
+from pyd.record import replace
+from pyd.store.fetching import fetching
 
 if TYPE_CHECKING:
     from pyd.build.request import BuildRequest

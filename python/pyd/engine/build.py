@@ -18,7 +18,6 @@ from pyd.build.events import Watcher
 from pyd.build.files import HostTree, Tree
 from pyd.build.instructions import interpret
 from pyd.build.kinds import Script
-from pyd.build.named_contexts import opened_named
 from pyd.build.parser import Dockerfile, parse
 from pyd.build.request import BuildRequest
 from pyd.build.result import BuildResult, Built
@@ -32,7 +31,7 @@ from pyd.engine.build_images import BuildImages
 from pyd.engine.build_run import BuildRunner, job_limits, sweep
 from pyd.errors import Cancelled, InvalidArgument
 from pyd.oci.platform import Platform
-from pyd.store.intake import fetching
+from pyd.store.fetching import fetching
 from pyd.store.snapshots import sync
 
 TYPE_CHECKING = False
@@ -78,6 +77,8 @@ def _prepare(
     build_checks.warn(dockerfile, script, request, watcher)
     named: dict[str, Tree | str] = {}
     for name, value in request.build_contexts.items():
+        from pyd.build.named_contexts import opened_named
+
         found = stack.enter_context(opened_named(name, value, scratch, sources))
         if found.kind == "directory":
             named[found.name] = HostTree(store, found.root, found.ignore)

@@ -24,7 +24,7 @@ from pyd.build.result import Built
 from pyd.engine.build_image import Tell, silent
 from pyd.engine.build_source import BuildSource
 from pyd.engine.image_copy import CopyWatcher, send_blobs
-from pyd.engine.outgoing import OutLayer
+from pyd.engine.out_layer import OutLayer
 from pyd.engine.transports.layout import Directory, LayoutSink, LayoutSource
 from pyd.engine.transports.remote import RegistrySink, RegistrySource
 from pyd.errors import Cancelled, InvalidArgument, PydError

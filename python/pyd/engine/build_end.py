@@ -5,35 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from pyd.build import annotations as image_annotations
-from pyd.build import attests as attestations
-from pyd.build import cache_options, outputs
-from pyd.build.annotations import Annotations
-from pyd.build.attestations import Predicate
-from pyd.build.attests import Attests
+from pyd.build import outputs
+from pyd.build.annotations import NONE, Annotations
 from pyd.build.build import Build
-from pyd.build.cache_options import CacheSource, CacheTarget
 from pyd.build.outputs import Output
 from pyd.build.request import BuildRequest
 from pyd.build.result import BuildResult, Built
-from pyd.engine import build_files, build_outputs
+from pyd.engine import build_outputs
 from pyd.oci.platform import Platform
-from pyd.oci.reference import Reference
 from pyd.record import Record
 from pyd.store.records import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyd.build.attestations import Predicate
+    from pyd.build.attests import Attests
+    from pyd.build.cache_options import CacheSource, CacheTarget
     from pyd.engine.build_image import Tell
     from pyd.store import Store
 
 
 class Plan(Record):
-    """started: RFC 3339"""
+    """started: RFC 3339. attests: None for none."""
 
     started: str
     outputs: tuple[Output, ...]
-    attests: Attests
+    attests: Attests | None
     annotations: Annotations
     cache_from: tuple[CacheSource, ...]
     cache_to: tuple[CacheTarget, ...]
@@ -42,19 +39,40 @@ class Plan(Record):
     def of(cls, request: BuildRequest, *, several: bool) -> Plan:
         """Raises InvalidArgument and NotSupported, before anything is built. `several`: platforms."""
         wanted = outputs.parse(request.outputs, request.tags)
-        attests = attestations.parse(request.attests)
-        outputs.check(wanted, indexed=several or bool(attests))
-        targets = list(cache_options.targets(request.cache_to))
-        if outputs.flag(dict(request.build_args), "BUILDKIT_INLINE_CACHE", False):
-            targets.append(CacheTarget(type="inline"))
-        return cls(
-            now(),
-            wanted,
-            attests,
-            image_annotations.parse(request.annotations),
-            cache_options.sources(request.cache_from),
-            tuple(targets),
-        )
+        attests = _attests(request)
+        outputs.check(wanted, indexed=several or attests is not None)
+        return cls(now(), wanted, attests, _annotations(request), *_caches(request))
+
+
+# what a usual build does not ask for is not imported
+
+
+def _attests(request: BuildRequest) -> Attests | None:
+    if not request.attests:
+        return None
+    from pyd.build import attests
+
+    return attests.parse(request.attests) or None
+
+
+def _annotations(request: BuildRequest) -> Annotations:
+    if not request.annotations:
+        return NONE
+    from pyd.build import annotations
+
+    return annotations.parse(request.annotations)
+
+
+def _caches(request: BuildRequest) -> tuple[tuple[CacheSource, ...], tuple[CacheTarget, ...]]:
+    inline = outputs.flag(dict(request.build_args), "BUILDKIT_INLINE_CACHE", False)
+    if not request.cache_from and not request.cache_to and not inline:
+        return (), ()
+    from pyd.build import cache_options
+
+    targets = cache_options.targets(request.cache_to)
+    if inline:
+        targets = (*targets, cache_options.CacheTarget(type="inline"))
+    return cache_options.sources(request.cache_from), targets
 
 
 @contextmanager
@@ -116,9 +134,13 @@ def finish(made: Build, builts: Sequence[Built], plan: Plan) -> BuildResult:
 
 def _predicates(made: Build, builts: Sequence[Built], plan: Plan) -> dict[Platform, Sequence[Predicate]]:
     """What is said of each platform's result."""
+    if plan.attests is None:
+        return {}
     found: dict[Platform, list[Predicate]] = {built.platform: [] for built in builts}
     if plan.attests.sbom:
         from pyd.build.sbom import spdx
+        from pyd.engine import build_files
+        from pyd.oci.reference import Reference
 
         names = [name for output in plan.outputs for name in output.names]
         for built in builts:
@@ -147,8 +169,8 @@ def _predicates(made: Build, builts: Sequence[Built], plan: Plan) -> dict[Platfo
 
 def _hidden(plan: Plan) -> frozenset[str]:
     """Files of predicates that are only in images."""
-    only = plan.attests.provenance is not None and plan.attests.provenance.inline_only
-    return frozenset(["provenance.json"] if only else [])
+    provenance = plan.attests.provenance if plan.attests is not None else None
+    return frozenset(["provenance.json"] if provenance is not None and provenance.inline_only else [])
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pyd.build.annotations import NONE, Annotations
-from pyd.build.attestations import Predicate, attach, encode
+from pyd.build.attestations import attach, encode
 from pyd.build.result import Built, Layer
-from pyd.engine.outgoing import OutLayer
+from pyd.engine.out_layer import OutLayer
 from pyd.errors import CorruptData, PydError
 from pyd.oci.descriptor import (
     DOCKER_CONFIG,
@@ -33,15 +33,14 @@ from pyd.oci.manifest import Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.record import Record, replace
 from pyd.registry.served import Served
-from pyd.registry.settings import Settings
-from pyd.store.compress import Progress, compressed, converted
-from pyd.store.pack import plain_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyd.build.attestations import Predicate
     from pyd.store import Store
+    from pyd.store.compress import Progress
 
 Tell = Callable[[str, int, int], None]
 """(digest of a layer, bytes done, bytes in all) of work that takes time."""
@@ -198,11 +197,16 @@ def _blob(store: Store, layer: Layer, own: Descriptor | None, form: Form, tell: 
     # a base that was loaded or imported may be as plain as our own layers
     is_plain = own is None or own.digest == layer.diff_id
     if own is None:
-        size = layer.plain_size or plain_size(store, layer.diff_id, layer.chain_id)
+        size = layer.plain_size or _plain_size(store, layer)
         own = Descriptor(OCI_LAYER, layer.diff_id, size)
     if _is(own, form.compression) or not (is_plain or form.force):
         return own
+    # for what leaves this machine only
+    from pyd.store.compress import compressed, converted
+
     if is_plain and form.compression == "gzip" and form.level is None:
+        from pyd.registry.settings import Settings
+
         with _told(tell, layer, own.size) as progress:
             return compressed(
                 store, own, Settings.load().push_compression_level, progress, chain_id=layer.chain_id
@@ -220,6 +224,12 @@ def _blob(store: Store, layer: Layer, own: Descriptor | None, form: Form, tell: 
         )
 
 
+def _plain_size(store: Store, layer: Layer) -> int:
+    from pyd.store.pack import plain_size
+
+    return plain_size(store, layer.diff_id, layer.chain_id)
+
+
 class _told:
     """Looks at a Progress ten times a second while the work is done."""
 
@@ -227,11 +237,13 @@ class _told:
         self._tell = tell
         self._name = str(layer.diff_id)
         self._total = total
-        self._progress = Progress(total)
 
     def __enter__(self) -> Progress:
         import threading
 
+        from pyd.store.compress import Progress
+
+        self._progress = Progress(self._total)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="compress-progress", daemon=True)
         self._thread.start()

@@ -8,26 +8,24 @@ with fetching(store):                     # the collector waits from the first s
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pyd.build.annotations import NONE, Annotations
-from pyd.build.attestations import Predicate
 from pyd.build.outputs import STDOUT, Output
 from pyd.build.result import Built
-from pyd.engine import build_files
 from pyd.engine.build_image import Form, Ready, Tell, described, preferred, prepare, silent
 from pyd.engine.build_store import add
 from pyd.errors import InvalidArgument, from_os_error
 from pyd.oci.platform import Platform
 from pyd.record import Record, field
-from pyd.store.intake import fetching
+from pyd.store.fetching import fetching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
+    from pyd.build.attestations import Predicate
     from pyd.oci.digest import Digest
     from pyd.store import Store
 
@@ -92,8 +90,12 @@ def export(job: Job, outputs: Sequence[Output]) -> Exported:
                 digest = str(root.root.digest)
                 roots |= _metadata(root, output)
             elif output.type == "local":
+                from pyd.engine import build_files
+
                 build_files.local(job.store, job.builts, output, job.file_predicates, job.warn)
             elif output.type == "tar":
+                from pyd.engine import build_files
+
                 with opened(job, output) as file:
                     build_files.tar(job.store, job.builts, output, job.file_predicates, job.epoch, file)
     roots |= _provenance(job)
@@ -104,7 +106,7 @@ def export(job: Job, outputs: Sequence[Output]) -> Exported:
 
 def build_ref() -> str:
     """25 digits of base 36 by chance, as BuildKit numbers builds."""
-    number, digits = secrets.randbits(124), ""
+    number, digits = int.from_bytes(os.urandom(16)) >> 4, ""
     for _ in range(25):
         number, digit = divmod(number, 36)
         digits += "0123456789abcdefghijklmnopqrstuvwxyz"[digit]

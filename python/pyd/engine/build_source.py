@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pyd.engine.outgoing import CHUNK, OutLayer, read_blob
+from pyd.engine.out_layer import OutLayer
+from pyd.engine.outgoing import CHUNK, read_blob
 from pyd.errors import CorruptData
 from pyd.oci.descriptor import Descriptor
 from pyd.registry.served import Served

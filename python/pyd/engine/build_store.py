@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from pyd.build.annotations import NONE, Annotations
-from pyd.build.attestations import Predicate
 from pyd.build.result import Built
 from pyd.engine.build_image import Form, Ready, ReadyImage, Tell, preferred, prepare, silent
 from pyd.errors import ImageNotFound
 from pyd.oci.descriptor import INDEXES
 from pyd.oci.digest import Digest
 from pyd.oci.platform import Platform
+from pyd.store.fetching import fetching
 from pyd.store.images import NewImage
-from pyd.store.intake import fetching
 from pyd.store.records import BlobRecord, now
 from pyd.store.snapshots import Snapshot, sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyd.build.attestations import Predicate
     from pyd.store import Store
 
 

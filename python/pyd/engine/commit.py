@@ -21,8 +21,9 @@ from pyd.oci.manifest import Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
 from pyd.runtime import defaults
+from pyd.store.fetching import fetching
 from pyd.store.images import NewImage
-from pyd.store.intake import fetching, take_in
+from pyd.store.intake import take_in
 from pyd.store.pack import PackedBlob, packed_changes, packed_tree
 from pyd.store.records import BlobRecord, now
 

@@ -14,8 +14,9 @@ from pyd.errors import InvalidArgument, from_os_error
 from pyd.oci.descriptor import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.reference import Reference
+from pyd.store.fetching import fetching
 from pyd.store.images import NewImage
-from pyd.store.intake import fetching, take_in
+from pyd.store.intake import take_in
 from pyd.store.records import BlobRecord, now
 from pyd.store.snapshots import Snapshot
 from pyd.store.spool import CHUNK, spooled

@@ -129,8 +129,9 @@ def _take(
     explicit: bool,
     watcher: Watcher,
 ) -> Pulled:
+    from pyd.store.fetching import fetching
     from pyd.store.images import NewImage
-    from pyd.store.intake import Rules, fetching, take_in
+    from pyd.store.intake import Rules, take_in
     from pyd.store.records import BlobRecord
 
     manifest = resolved.manifest

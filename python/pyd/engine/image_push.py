@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyd.engine.outgoing import Outgoing, OutLayer, outgoing, read_blob
+from pyd.engine.out_layer import OutLayer
+from pyd.engine.outgoing import Outgoing, outgoing, read_blob
 from pyd.errors import Cancelled, ImageNotFound, InvalidArgument
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.document import MAX_MANIFEST
@@ -19,7 +20,7 @@ from pyd.registry.settings import Settings
 from pyd.registry.upload import Sent
 from pyd.store import origins
 from pyd.store.compress import Progress, compressed, repacked
-from pyd.store.intake import fetching
+from pyd.store.fetching import fetching
 from pyd.store.pack import gone
 
 if TYPE_CHECKING:

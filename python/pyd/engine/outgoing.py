@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from pyd.engine.image_pull import check_platform
+from pyd.engine.out_layer import OutLayer
 from pyd.errors import CorruptData
 from pyd.oci.descriptor import INDEXES, MANIFESTS, Descriptor
 from pyd.oci.digest import Digest
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
     from pyd.store.images import Image
 
 CHUNK = 1 << 20
-
-
-class OutLayer(Record):
-    blob: Descriptor  # as it is stored
-    diff_id: Digest | None  # what people see of it; None in manifests of other platforms
-    chain_id: Digest | None  # its unpacked files
-    compress: bool = False
 
 
 class OutManifest(Record):

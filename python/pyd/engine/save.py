@@ -29,7 +29,7 @@ from pyd.oci.platform import Platform
 from pyd.oci.reference import Reference
 from pyd.registry.served import Served
 from pyd.registry.upload import Sent
-from pyd.store.intake import fetching
+from pyd.store.fetching import fetching
 from pyd.store.pack import plain_layer
 
 if TYPE_CHECKING:

@@ -11,6 +11,15 @@ from collections.abc import Iterable
 
 from pyd.errors import CorruptData
 
+try:
+    from _sha2 import sha256 as _own  # type: ignore[import-not-found]  # since Python 3.12
+except ImportError:
+    try:
+        from _sha256 import sha256 as _own  # type: ignore[import-not-found]
+    except ImportError:
+        _own = None
+
+_LONG = 1 << 20  # bytes
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
@@ -31,9 +40,7 @@ class Digest(str):
 
     @classmethod
     def of(cls, data: bytes) -> Digest:
-        from hashlib import sha256  # two milliseconds that `run` and `ps` need not spend
-
-        return cls("sha256:" + sha256(data).hexdigest())
+        return cls("sha256:" + sha256_hex(data))
 
     @property
     def hex(self) -> str:
@@ -43,6 +50,17 @@ class Digest(str):
     def short(self) -> str:
         """The twelve digits that people see."""
         return self[7:19]
+
+
+def sha256_hex(data: bytes) -> str:
+    """hashlib's sha256 is OpenSSL's, whose library takes four milliseconds to load; the interpreter's own is
+    slower for what is long.
+    """
+    if len(data) < _LONG and _own is not None:
+        return str(_own(data).hexdigest())
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()
 
 
 def chain_ids(diff_ids: Iterable[str]) -> tuple[Digest, ...]:

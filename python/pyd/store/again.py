@@ -10,7 +10,7 @@ from pyd import _native
 from pyd.errors import PydError, from_os_error
 from pyd.oci.document import MAX_MANIFEST
 from pyd.oci.manifest import Manifest, parse_manifest
-from pyd.store.intake import fetching
+from pyd.store.fetching import fetching
 
 if TYPE_CHECKING:
     from pyd.store import Store

@@ -17,7 +17,6 @@ For one image, in order:
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +26,14 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pyd import _native
-from pyd.errors import Cancelled, CorruptData, KernelError, PydError, RegistryError, from_os_error
+from pyd.errors import Cancelled, CorruptData, RegistryError, from_os_error
 from pyd.oci.descriptor import Descriptor
 from pyd.oci.digest import Digest, chain_ids
 from pyd.record import Record
 from pyd.store.content import fsync_dir
-from pyd.store.gc import collect, collect_snapshots, ingest_lock
+from pyd.store.fetching import RESERVE
 from pyd.store.images import NewImage
-from pyd.store.locks import acquire, exclusive, try_acquire
+from pyd.store.locks import exclusive
 from pyd.store.records import now
 from pyd.store.snapshots import Snapshot
 
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from pyd.store import Store
 
 WORKERS = 5
-_RESERVE = 16 << 20  # bytes of a disk that no image gets: the database must be able to grow
 
 
 class Rules(Record):
@@ -138,55 +136,6 @@ def take_in(
             return store.images.add(make_image(snapshots))
         finally:
             work.clear()
-
-
-@contextmanager
-def fetching(store: Store) -> Iterator[None]:
-    """Keep the collector away while blobs are stored that no image refers to yet.
-
-    What was fetched before a failure stays for the next try, unless the disk is full.
-    """
-    fd = _share(store)
-    is_full = False
-    try:
-        yield
-    except KernelError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise
-    finally:
-        os.close(fd)
-        store.trash.sweep()
-        if is_full:
-            with suppress(
-                PydError
-            ):  # the disk may still be too full; what the caller learns is the first error
-                # what was half unpacked is gone: often that is room enough to keep what was fetched
-                collect(store, keep_partials=_free(store) >= _RESERVE)
-
-
-def _free(store: Store) -> int:
-    """Bytes that are free on the disk of the data-root; 0 when that cannot be told."""
-    try:
-        disk = os.statvfs(store.paths.data_root)
-    except OSError:
-        return 0
-    return disk.f_bavail * disk.f_frsize
-
-
-def _share(store: Store) -> int:
-    """`ingest.lock`, shared. Whoever comes first clears away what killed pulls have unpacked."""
-    path = ingest_lock(store)
-    fd = try_acquire(path)
-    if fd is None:
-        return acquire(path, shared=True)
-    try:
-        collect_snapshots(store)
-        # not atomic, but a collector that slips in between does no harm yet
-        fcntl.flock(fd, fcntl.LOCK_SH)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
 
 
 @contextmanager
@@ -398,7 +347,7 @@ class _Work:
             raise from_os_error(
                 error, f"asking for the free space of {self._store.paths.snapshots}"
             ) from error
-        free = disk.f_bavail * disk.f_frsize - _RESERVE
+        free = disk.f_bavail * disk.f_frsize - RESERVE
         blobs = sum(
             self._to_come(layer)
             for layer in {plan.layer.digest: plan.layer for plan in self._missing}.values()

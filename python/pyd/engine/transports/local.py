@@ -21,8 +21,9 @@ from pyd.registry.settings import Settings
 from pyd.registry.upload import Sent
 from pyd.store import origins
 from pyd.store.compress import compressed
+from pyd.store.fetching import fetching
 from pyd.store.images import NewImage
-from pyd.store.intake import fetching, take_in
+from pyd.store.intake import take_in
 from pyd.store.records import BlobRecord
 from pyd.store.snapshots import Snapshot
 
