@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -30,6 +29,8 @@ def keep(paths: Paths, digest: str, listing: list[tuple[str, str]]) -> None:
     path = path_of(paths, digest)
     if os.path.exists(path):
         return
+    import zlib
+
     data = zlib.compress(json.dumps(listing, separators=(",", ":")).encode(), 1)
     with suppress(OSError):  # without it an explanation is less precise
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
@@ -41,6 +42,8 @@ def keep(paths: Paths, digest: str, listing: list[tuple[str, str]]) -> None:
 
 def read(paths: Paths, digest: str) -> dict[str, str] | None:
     """path -> fingerprint; None when it is not known any more."""
+    import zlib
+
     try:
         with open(path_of(paths, digest), "rb") as file:
             inflater = zlib.decompressobj()

@@ -28,7 +28,8 @@ from pyd.build.ssh import Ssh
 from pyd.build.steps import Steps
 from pyd.engine import build_checks, build_end
 from pyd.engine.build_images import BuildImages
-from pyd.engine.build_run import BuildRunner, job_limits, sweep
+from pyd.engine.build_limits import job_limits
+from pyd.engine.build_run import BuildRunner, sweep
 from pyd.errors import Cancelled, InvalidArgument
 from pyd.oci.platform import Platform
 from pyd.store.fetching import fetching

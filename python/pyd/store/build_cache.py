@@ -230,8 +230,8 @@ class BuildCache:
 def boot_id() -> str:
     path = "/proc/sys/kernel/random/boot_id"
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
+        with open(path, "rb") as file:
+            return file.read().strip().decode()
     except OSError as error:
         raise from_os_error(error, f"reading {path}") from error
 
