@@ -1,7 +1,8 @@
 //! Names in a directory.
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use nix::dir::{Dir, Type};
+use nix::dir::Dir;
+pub use nix::dir::Type;
 use nix::fcntl::OFlag;
 use pyd_sys::path::open_beneath;
 
@@ -9,6 +10,8 @@ pub struct Listed {
     pub name: Vec<u8>,
     /// False also when the file system does not say.
     pub is_directory: bool,
+    /// None: the file system does not say.
+    pub kind: Option<Type>,
 }
 
 /// Opens a directory in `parent` for reading; not a symbolic link, not a mount.
@@ -27,6 +30,7 @@ pub fn list(directory: BorrowedFd<'_>) -> nix::Result<Vec<Listed>> {
             listed.push(Listed {
                 name: name.to_vec(),
                 is_directory: entry.file_type() == Some(Type::Directory),
+                kind: entry.file_type(),
             });
         }
     }

@@ -207,6 +207,7 @@ impl<'a> Removal<'a> {
         top.left.push(Listed {
             name: target,
             is_directory: true,
+            kind: None,
         });
         true
     }

@@ -69,6 +69,17 @@ fn a_sealed_directory_is_what_its_tar_says() {
     let scratch = Scratch::new();
     let upper = scratch.dir("upper");
     odd_tree(&upper);
+    let huge = File::create(upper.join("huge")).unwrap();
+    huge.set_len(400 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&huge, b"data", 300 << 20).unwrap();
+    fs::write(upper.join("big"), vec![7; 3_000_001]).unwrap();
+    let mut deep = upper.clone();
+    for number in 0..60 {
+        deep.push(format!("deep{number}"));
+        fs::create_dir(&deep).unwrap();
+        fs::write(deep.join("zfile"), b"").unwrap();
+        fs::create_dir(deep.join("empty")).unwrap();
+    }
     drop(std::os::unix::net::UnixListener::bind(upper.join("socket")).unwrap());
     let sealed = seal(&overlay(&upper, &[])).unwrap();
     assert!(!upper.join("socket").exists());
@@ -77,6 +88,9 @@ fn a_sealed_directory_is_what_its_tar_says() {
     assert_eq!(sealed.plain_size, tar.len() as u64);
     let unpacked = scratch.unpack("dest", &tar).unwrap();
     assert_eq!(unpacked.unpacked_size, sealed.unpacked_size);
+    for tree in [&upper, &scratch.path("dest")] {
+        fs::remove_file(tree.join("huge")).unwrap(); // long to compare
+    }
     let found = inside(&scratch.path("dest"));
     assert!(found.len() > 20);
     assert_eq!(differences(&inside(&upper), &found), [""; 0]);

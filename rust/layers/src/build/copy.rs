@@ -117,7 +117,7 @@ fn tops(
 }
 
 fn paths(selection: &Selection, tops: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let path = |entry: &Selected| match entry.path.as_slice() {
+    let path = |entry: &Box<Selected>| match entry.path.as_slice() {
         b"" => tops[entry.root].clone(),
         path => join(&tops[entry.root], path),
     };
@@ -293,7 +293,8 @@ impl Copy<'_> {
         let described = self.described(entry, Kind::File);
         let create = |place: &Place<'_>| {
             let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-            let mode = Mode::from_bits_truncate((described.mode & 0o700) | 0o600);
+            // Most often it is right by that, and nobody else gets into the upper directory.
+            let mode = Mode::from_bits_truncate(described.mode & 0o777);
             openat(&place.parent, place.base, flags | OFlag::O_CLOEXEC, mode)
         };
         let content = entry.content.ok_or_else(|| changed(from))?;

@@ -4,6 +4,7 @@ mod chmod;
 mod copy;
 mod destination;
 mod directory;
+mod pass;
 mod patterns;
 mod remembered;
 mod scan;
@@ -11,6 +12,7 @@ mod seal;
 mod select;
 mod selection;
 mod source;
+mod touch;
 mod unpack;
 
 pub use chmod::Chmod;

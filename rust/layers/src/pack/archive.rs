@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::stat::{SFlag, major, minor};
+use nix::sys::stat::{FileStat, SFlag, major, minor};
 use nix::unistd::{Whence, lseek};
 
-use super::pinned::Pinned;
+use super::pinned::{Pinned, kind_of};
 use crate::error::{Error, Result};
 use crate::name::{join, split};
 use crate::pipe::{Chunk, ChunkSender, Hangup};
@@ -48,26 +48,8 @@ impl Archive {
     /// Sockets are left out: they mean nothing without the process that listens, and tar has no type for them.
     pub fn add(&mut self, path: &[u8], object: &Pinned) -> Result<()> {
         let stat = &object.stat;
-        let kind = match object.kind() {
-            SFlag::S_IFDIR => Kind::Directory,
-            SFlag::S_IFREG => Kind::File,
-            SFlag::S_IFLNK => Kind::Symlink,
-            SFlag::S_IFCHR => Kind::CharDevice,
-            SFlag::S_IFBLK => Kind::BlockDevice,
-            SFlag::S_IFIFO => Kind::Fifo,
-            _ => return Ok(()),
-        };
-        let mut entry = Entry {
-            name: path.to_vec(),
-            link: Vec::new(),
-            kind,
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mtime: clamped(object.mtime(), self.epoch),
-            size: 0,
-            device: (0, 0),
-            xattrs: Vec::new(),
+        let Some(mut entry) = entry_of(path, stat, self.epoch) else {
+            return Ok(());
         };
         if entry.kind != Kind::Directory && stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
@@ -81,22 +63,17 @@ impl Archive {
         match entry.kind {
             Kind::File => return self.file(entry, object),
             Kind::Symlink => entry.link = object.target(path)?,
-            Kind::CharDevice | Kind::BlockDevice => {
-                let part = |number| u32::try_from(number).unwrap_or(u32::MAX);
-                entry.device = (part(major(stat.st_rdev)), part(minor(stat.st_rdev)));
-            }
             _ => {}
         }
         self.header(&entry)
     }
 
     pub fn whiteout(&mut self, path: &[u8]) -> Result<()> {
-        let (parent, base) = split(path);
-        self.marker(join(parent, &[b".wh.", base].concat()))
+        self.header(&marker(whiteout_name(path)))
     }
 
     pub fn opaque(&mut self, directory: &[u8]) -> Result<()> {
-        self.marker(join(directory, b".wh..wh..opq"))
+        self.header(&marker(opaque_name(directory)))
     }
 
     pub fn finish(mut self) -> Result<u64> {
@@ -130,21 +107,6 @@ impl Archive {
         Ok(self.entries)
     }
 
-    fn marker(&mut self, name: Vec<u8>) -> Result<()> {
-        self.header(&Entry {
-            name,
-            link: Vec::new(),
-            kind: Kind::File,
-            mode: 0o600,
-            uid: 0,
-            gid: 0,
-            mtime: (0, 0),
-            size: 0,
-            device: (0, 0),
-            xattrs: Vec::new(),
-        })
-    }
-
     fn header(&mut self, entry: &Entry) -> Result<()> {
         self.entries += 1;
         self.write(&writer::header(entry)?)
@@ -158,12 +120,7 @@ impl Archive {
             return self.header(&entry);
         }
         let mut file = object.read(&path)?;
-        let allocated = u64::try_from(stat.st_blocks)
-            .unwrap_or(0)
-            .saturating_mul(512);
-        if entry.size.saturating_sub(allocated) >= TOO_MANY_ZEROS
-            && let Some(ranges) = data_ranges(&file, entry.size)
-        {
+        if let Some(ranges) = worthwhile_ranges(&file, stat) {
             entry.kind = Kind::SparseFile(ranges.clone());
             self.header(&entry)?;
             let mut stored = 0;
@@ -233,6 +190,74 @@ impl Archive {
         }
         self.chunk.as_mut().ok_or(Error::Cancelled)
     }
+}
+
+/// What the header says of an object, but for its size, target and attributes. None for a socket.
+pub fn entry_of(path: &[u8], stat: &FileStat, epoch: Option<i64>) -> Option<Entry> {
+    let kind = match kind_of(stat) {
+        SFlag::S_IFDIR => Kind::Directory,
+        SFlag::S_IFREG => Kind::File,
+        SFlag::S_IFLNK => Kind::Symlink,
+        SFlag::S_IFCHR => Kind::CharDevice,
+        SFlag::S_IFBLK => Kind::BlockDevice,
+        SFlag::S_IFIFO => Kind::Fifo,
+        _ => return None,
+    };
+    let part = |number| u32::try_from(number).unwrap_or(u32::MAX);
+    let device = match kind {
+        Kind::CharDevice | Kind::BlockDevice => {
+            (part(major(stat.st_rdev)), part(minor(stat.st_rdev)))
+        }
+        _ => (0, 0),
+    };
+    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    Some(Entry {
+        name: path.to_vec(),
+        link: Vec::new(),
+        kind,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: clamped((stat.st_mtime, nanoseconds), epoch),
+        size: 0,
+        device,
+        xattrs: Vec::new(),
+    })
+}
+
+/// A file that says nothing: `.wh.` names, by which a layer removes.
+pub fn marker(name: Vec<u8>) -> Entry {
+    Entry {
+        name,
+        link: Vec::new(),
+        kind: Kind::File,
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+        mtime: (0, 0),
+        size: 0,
+        device: (0, 0),
+        xattrs: Vec::new(),
+    }
+}
+
+pub fn whiteout_name(path: &[u8]) -> Vec<u8> {
+    let (parent, base) = split(path);
+    join(parent, &[b".wh.", base].concat())
+}
+
+pub fn opaque_name(directory: &[u8]) -> Vec<u8> {
+    join(directory, b".wh..wh..opq")
+}
+
+/// The parts of a file that have data, if holes are so much of it that it is written as what it is.
+pub fn worthwhile_ranges(file: &File, stat: &FileStat) -> Option<Vec<(u64, u64)>> {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+    if size.saturating_sub(blocks.saturating_mul(512)) < TOO_MANY_ZEROS {
+        return None;
+    }
+    data_ranges(file, size)
 }
 
 /// A time that is no later than `epoch` seconds.

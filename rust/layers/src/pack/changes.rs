@@ -106,18 +106,14 @@ impl Walk<'_> {
     fn object(&mut self, path: Vec<u8>, object: Pinned, below: &[usize]) -> Result<()> {
         let listing = self.purpose == Purpose::List;
         let before = self.below.lookup(below, &path)?.map(|(_, before)| before);
-        let name = split(&path).1;
         if object.is_whiteout(&path)? {
             if before.is_some() || !listing {
                 self.tell(&path, Kind::Deleted, None)?;
             }
             return Ok(());
         }
-        if !listing && name.starts_with(WHITEOUT) {
-            return Err(Error::Unsupported(format!(
-                "{}: a name that begins with \".wh.\" means a removed file in a layer",
-                show(&path)
-            )));
+        if !listing {
+            check_name(&path)?;
         }
         let kind = match before {
             Some(_) => Kind::Changed,
@@ -206,6 +202,17 @@ impl Walk<'_> {
         }
         (self.visit)(Change { path, kind, object })
     }
+}
+
+/// Refuses a name that a layer cannot say.
+pub fn check_name(path: &[u8]) -> Result<()> {
+    if split(path).1.starts_with(WHITEOUT) {
+        return Err(Error::Unsupported(format!(
+            "{}: a name that begins with \".wh.\" means a removed file in a layer",
+            show(path)
+        )));
+    }
+    Ok(())
 }
 
 /// Docker's rule (moby pkg/archive, statDifferent): size and time say whether a file was written.

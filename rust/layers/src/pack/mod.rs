@@ -74,30 +74,6 @@ pub fn pack_layer(
     output: Output,
     progress: &Arc<Progress>,
 ) -> Result<PackedLayer> {
-    pack(contents, Some(out), output, progress)
-}
-
-/// What `pack_layer` would write, without writing it.
-pub fn hash_layer(
-    contents: Contents,
-    epoch: Option<i64>,
-    progress: &Arc<Progress>,
-) -> Result<PackedLayer> {
-    let output = Output {
-        compression: Compression::Plain,
-        level: 0,
-        threads: 1,
-        epoch,
-    };
-    pack(contents, None, output, progress)
-}
-
-fn pack(
-    contents: Contents,
-    out: Option<&mut File>,
-    output: Output,
-    progress: &Arc<Progress>,
-) -> Result<PackedLayer> {
     let threads = if output.threads == 0 {
         deflate::threads()
     } else {
@@ -176,27 +152,27 @@ struct Written {
 impl Written {
     fn all(
         mut self,
-        mut out: Option<&mut File>,
+        out: &mut File,
         mut deflater: Deflater,
         input: ChunkReceiver,
     ) -> Result<(Digest, u64, Digest, u64)> {
         let is_plain = deflater.is_plain();
-        self.write(&mut out, deflater.head())?;
+        self.write(out, deflater.head())?;
         while let Some(chunk) = input.next() {
             self.plain.update(chunk.filled());
             self.plain_size += chunk.length as u64;
             if is_plain {
-                self.write_plain(&mut out, chunk.filled())?;
+                self.write_plain(out, chunk.filled())?;
                 input.give_back(chunk);
             } else if let Some((chunk, bytes)) = deflater.push(chunk)? {
                 input.give_back(chunk);
-                self.write(&mut out, &bytes)?;
+                self.write(out, &bytes)?;
             }
         }
         while let Some((_, bytes)) = deflater.pop()? {
-            self.write(&mut out, &bytes)?;
+            self.write(out, &bytes)?;
         }
-        self.write(&mut out, &deflater.tail())?;
+        self.write(out, &deflater.tail())?;
         let diff_id = self.plain.finish();
         let digest = if is_plain {
             diff_id
@@ -206,16 +182,12 @@ impl Written {
         Ok((digest, self.size, diff_id, self.plain_size))
     }
 
-    fn write(&mut self, out: &mut Option<&mut File>, bytes: &[u8]) -> Result<()> {
+    fn write(&mut self, out: &mut File, bytes: &[u8]) -> Result<()> {
         self.stored.update(bytes);
         self.write_plain(out, bytes)
     }
 
-    fn write_plain(&mut self, out: &mut Option<&mut File>, bytes: &[u8]) -> Result<()> {
-        let Some(out) = out else {
-            self.size += bytes.len() as u64;
-            return Ok(());
-        };
+    fn write_plain(&mut self, out: &mut File, bytes: &[u8]) -> Result<()> {
         out.write_all(bytes)
             .map_err(|error| Error::io("write", b"the archive", &error))?;
         self.size += bytes.len() as u64;

@@ -49,13 +49,6 @@ impl Pinned {
         self.kind() == SFlag::S_IFDIR
     }
 
-    pub fn mtime(&self) -> (i64, u32) {
-        (
-            self.stat.st_mtime,
-            u32::try_from(self.stat.st_mtime_nsec).unwrap_or(0),
-        )
-    }
-
     /// Whether it hides the name in the layers below. `path` is for messages.
     pub fn is_whiteout(&self, path: &[u8]) -> Result<bool> {
         if overlay::is_whiteout(&self.stat) {
