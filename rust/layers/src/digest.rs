@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::FromStr;
 
-use sha2::Digest as _;
+use ring::digest::{Context, SHA256};
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -65,9 +65,15 @@ impl FromStr for Digest {
     }
 }
 
-/// A running sha256; the crate picks SHA-NI or the ARM instructions at run time.
-#[derive(Clone, Default)]
-pub struct Hasher(sha2::Sha256);
+/// A running sha256; the crate picks the instructions at run time: SHA-NI, AVX, SSSE3, or those of ARM.
+#[derive(Clone)]
+pub struct Hasher(Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
 
 impl Hasher {
     pub fn update(&mut self, bytes: &[u8]) {
@@ -75,7 +81,9 @@ impl Hasher {
     }
 
     pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
+        let mut digest = [0; 32];
+        digest.copy_from_slice(self.0.finish().as_ref());
+        Digest(digest)
     }
 }
 

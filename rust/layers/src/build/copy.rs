@@ -117,7 +117,7 @@ fn tops(
 }
 
 fn paths(selection: &Selection, tops: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let path = |entry: &Box<Selected>| match entry.path.as_slice() {
+    let path = |entry: &Selected| match entry.path.as_slice() {
         b"" => tops[entry.root].clone(),
         path => join(&tops[entry.root], path),
     };

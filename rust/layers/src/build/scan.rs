@@ -59,12 +59,12 @@ enum Piece {
         level: Arc<Level>,
         names: Vec<(Vec<u8>, Parts)>,
     },
-    File(Box<Entry>),
+    File(Entry),
 }
 
 #[derive(Default)]
 struct Seen {
-    entries: Vec<Box<Entry>>,
+    entries: Vec<Entry>,
     learnt: Vec<((u64, u64), Record)>,
     buffer: Vec<u8>,
 }
@@ -131,7 +131,7 @@ impl<'a> Scan<'a> {
         self.tops.push(root.at.clone());
     }
 
-    pub fn finish(mut self) -> Result<Vec<Box<Entry>>> {
+    pub fn finish(mut self) -> Result<Vec<Entry>> {
         let pieces = std::mem::take(&mut self.pieces);
         let mut all = std::mem::take(&mut self.seen);
         let found = spread(pieces, Seen::default, |seen, piece, more| {
@@ -272,8 +272,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn describe(&self, root: usize, path: Vec<u8>, node: &Node, presence: Presence) -> Box<Entry> {
-        Box::new(Entry {
+    fn describe(&self, root: usize, path: Vec<u8>, node: &Node, presence: Presence) -> Entry {
+        Entry {
             root,
             path,
             stat: node.stat,
@@ -283,10 +283,10 @@ impl<'a> Scan<'a> {
             content: None,
             presence,
             link: None,
-        })
+        }
     }
 
-    fn big(&self, entry: Box<Entry>, seen: &mut Seen) -> Result<()> {
+    fn big(&self, entry: Entry, seen: &mut Seen) -> Result<()> {
         let path = join(&self.tops[entry.root], &entry.path);
         let (parent, name) = split(&path);
         match self.source.part(parent, entry.layer) {
@@ -302,7 +302,7 @@ impl<'a> Scan<'a> {
     /// What makes the object `name` of `directory` what it is. Sockets are passed over, and what has vanished.
     fn content(
         &self,
-        mut entry: Box<Entry>,
+        mut entry: Entry,
         directory: &OwnedFd,
         name: &[u8],
         seen: &mut Seen,

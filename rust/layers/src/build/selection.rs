@@ -17,8 +17,8 @@ use crate::pack::pinned::kind_of;
 pub struct Selection {
     pub source: Arc<Source>,
     pub roots: Vec<Root>,
-    /// By root and path: a directory comes before what is in it. Boxed, for they are sorted.
-    pub entries: Vec<Box<Entry>>,
+    /// By root and path: a directory comes before what is in it.
+    pub entries: Vec<Entry>,
     pub digest: Digest,
 }
 
@@ -88,7 +88,7 @@ impl Root {
 }
 
 impl Selection {
-    pub fn new(source: Arc<Source>, roots: Vec<Root>, mut entries: Vec<Box<Entry>>) -> Self {
+    pub fn new(source: Arc<Source>, roots: Vec<Root>, mut entries: Vec<Entry>) -> Self {
         entries.sort_unstable_by(|one, other| {
             let by_root = one.root.cmp(&other.root);
             by_root.then_with(|| by_name(&one.path, &other.path))
@@ -111,7 +111,7 @@ impl Selection {
     }
 
     pub fn bytes(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.size()).sum()
+        self.entries.iter().map(Entry::size).sum()
     }
 
     /// Where it lies in the source.
@@ -144,7 +144,7 @@ impl Selection {
     /// (path in the source, what it is) of everything.
     pub fn listing(&self) -> Vec<(Vec<u8>, String)> {
         let owner = !self.source.is_context();
-        let line = |entry: &Box<Entry>| (self.path(entry), fingerprint(entry, owner));
+        let line = |entry| (self.path(entry), fingerprint(entry, owner));
         self.entries.iter().map(line).collect()
     }
 }
@@ -159,7 +159,7 @@ fn by_name(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
 }
 
 /// Directories that are only there for what is in them, and have nothing.
-fn drop_empty(entries: &mut Vec<Box<Entry>>) {
+fn drop_empty(entries: &mut Vec<Entry>) {
     let mut keep = vec![true; entries.len()];
     // From the end: the last kept path before which a directory stands is in it, or nothing is.
     let mut next: Option<usize> = None;
@@ -182,7 +182,7 @@ fn drop_empty(entries: &mut Vec<Box<Entry>>) {
 }
 
 /// Finds out which are the same file: within one root, as BuildKit copies them.
-fn link(entries: &mut [Box<Entry>]) {
+fn link(entries: &mut [Entry]) {
     let mut first = HashMap::new();
     for (index, entry) in entries.iter_mut().enumerate() {
         if entry.stat.st_nlink > 1 && entry.kind() == SFlag::S_IFREG {
@@ -194,7 +194,7 @@ fn link(entries: &mut [Box<Entry>]) {
 }
 
 /// Everything of which the copy is made, but times.
-fn digest(source: &Source, roots: &[Root], entries: &[Box<Entry>]) -> Digest {
+fn digest(source: &Source, roots: &[Root], entries: &[Entry]) -> Digest {
     let mut hasher = Hasher::default();
     let mut bytes = Vec::with_capacity(64 << 10);
     let text = |bytes: &mut Vec<u8>, text: &[u8]| {
