@@ -22,6 +22,7 @@ from pyd.build.contexts import opened
 from pyd.build.git import Repository, parse
 from pyd.build.remote import fetch
 from pyd.build.request import BuildRequest
+from pyd.build.scratch import Scratch
 from pyd.build.secrets import Secrets
 from pyd.build.sources import Sources
 from pyd.build.ssh import Ssh
@@ -161,7 +162,7 @@ def test_links_in_a_repository(server: GitServer, repo: Repo, scratch: Path, tmp
     repo.commit()
     for fragment in ("", "#:abs", "#:rel", "#:abs/../outside", "#:../../outside", "#:dir/up/../outside"):
         request = BuildRequest(context=server.url("app") + fragment)
-        with pytest.raises(NotFound), opened(request, str(scratch)):
+        with pytest.raises(NotFound), opened(request, Scratch(str(scratch))):
             pass
     assert os.path.samefile(checkout(f"{server.url('app')}#:dir/up", scratch), newest(scratch) / "tree")
 
@@ -386,7 +387,9 @@ def test_archives_stay_inside(name: str, scratch: Path, tmp_path: Path) -> None:
     (outside / "there").write_text(CANARY)
     data = hostile(outside)[name]
     try:
-        with opened(BuildRequest(context="-", stdin=io.BytesIO(data), text=None), str(scratch)) as found:
+        with opened(
+            BuildRequest(context="-", stdin=io.BytesIO(data), text=None), Scratch(str(scratch))
+        ) as found:
             assert found
     except PydError:
         pass
@@ -424,7 +427,7 @@ def test_bombs(pack: object, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("pyd.build.archives.free", free)
     with (
         pytest.raises((CorruptData, KernelError)),
-        opened(BuildRequest(context="-", stdin=io.BytesIO(data)), str(scratch)),
+        opened(BuildRequest(context="-", stdin=io.BytesIO(data)), Scratch(str(scratch))),
     ):
         pass
     free("")

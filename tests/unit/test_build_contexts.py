@@ -18,6 +18,7 @@ from pyd.build.archives import is_archive
 from pyd.build.contexts import Context, opened
 from pyd.build.named_contexts import NamedContext, normal_name, opened_named
 from pyd.build.request import BuildRequest
+from pyd.build.scratch import Scratch
 from pyd.errors import CorruptData, InvalidArgument, NotFound, NotSupported, PydError
 
 TEXT = b"FROM scratch\n"
@@ -57,7 +58,7 @@ def read(scratch: Path) -> Callable[..., Context]:
     def read(context: object, stdin: bytes | None = None, **values: object) -> Context:
         stream = io.BytesIO(stdin) if stdin is not None else None
         request = BuildRequest(context=str(context), stdin=stream, **values)  # type: ignore[arg-type]
-        with opened(request, str(scratch)) as found:
+        with opened(request, Scratch(str(scratch))) as found:
             return found
 
     return read
@@ -225,7 +226,7 @@ def test_dockerfile_on_standard_input(read: Callable[..., Context], scratch: Pat
     assert os.listdir(found.root) == []
     assert read("-", b"").dockerfile == b""
     request = BuildRequest(context="-", stdin=Slow(ARCHIVE))  # type: ignore[arg-type]
-    with opened(request, str(scratch)) as slow:
+    with opened(request, Scratch(str(scratch))) as slow:
         assert slow.dockerfile == TEXT
     with pytest.raises(InvalidArgument, match="exceeds maximum allowed size"):
         read("-", b"#" * ((1 << 20) + 1))

@@ -15,6 +15,7 @@ from pyd.build.contexts import opened
 from pyd.build.git import Checkout, Repository, parse
 from pyd.build.git_source import GitSource
 from pyd.build.request import BuildRequest
+from pyd.build.scratch import Scratch
 from pyd.build.secrets import Secrets
 from pyd.build.sources import Sources
 from pyd.errors import CorruptData, InvalidArgument, NotFound, NotSupported, PydError, Unavailable
@@ -286,7 +287,7 @@ def test_git_daemon(world: World, tmp_path: Path) -> None:
 def test_as_a_context(world: World, server: GitServer, tmp_path: Path) -> None:
     for given, keeps in (({}, False), ({"BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1"}, True)):
         request = BuildRequest(context=server.url("app", "a:b") + "#v1", build_args=given)
-        with opened(request, str(tmp_path), Sources()) as found:
+        with opened(request, Scratch(str(tmp_path)), Sources()) as found:
             assert found.dockerfile == b"FROM scratch\n"
             assert found.identity == server.url("app", "xxxxx:xxxxx") + "#v1"
             assert found.remote == (found.identity, world.first)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyd.build.parser import Dockerfile
     from pyd.build.request import BuildRequest
     from pyd.build.run_job import Runner
+    from pyd.build.scratch import Scratch
     from pyd.build.secrets import Secrets
     from pyd.build.ssh import Ssh
     from pyd.build.steps import Steps
@@ -45,7 +46,7 @@ class Build(Record, kw_only=True):
     secrets: Secrets
     ssh: Ssh
     epoch: int
-    scratch: str  # a directory for what is fetched
+    scratch: Scratch
     remote: tuple[str, str] | None = None  # (URL, commit or digest) of a context that is no directory
     allowed: frozenset[str] = frozenset()
     materials: list[tuple[str, str]] = field(default_factory=list)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from pyd.build import dockerfiles
 from pyd.build.dockerfiles import DOCKERFILE, IGNORE
+from pyd.build.scratch import Scratch
 from pyd.build.sources import Sources, Stream
 from pyd.errors import InvalidArgument
 from pyd.record import Record, replace
@@ -44,8 +45,8 @@ class Context(Record):
 
 
 @contextmanager
-def opened(request: BuildRequest, scratch: str, sources: Sources | None = None) -> Iterator[Context]:
-    """The main context. `scratch`: an existing directory of ours, which the caller removes afterwards.
+def opened(request: BuildRequest, scratch: Scratch, sources: Sources | None = None) -> Iterator[Context]:
+    """The main context. `scratch`: a directory of ours, which the caller removes afterwards.
 
     Raises InvalidArgument for words that go together badly or name nothing, NotFound for a missing
     Dockerfile, and what fetching and unpacking raise.
@@ -54,7 +55,7 @@ def opened(request: BuildRequest, scratch: str, sources: Sources | None = None) 
 
 
 class _Opening:
-    def __init__(self, request: BuildRequest, scratch: str, sources: Sources) -> None:
+    def __init__(self, request: BuildRequest, scratch: Scratch, sources: Sources) -> None:
         self._request = request
         self._scratch = scratch
         self._sources = sources
@@ -97,7 +98,7 @@ class _Opening:
             raise InvalidArgument("invalid argument: can't use stdin for both build context and dockerfile")
         stream = Stream(self._stdin(), "the archive on standard input")
         if stream.is_archive:
-            return self._complete(stream.unpack(self._scratch), "-", None)
+            return self._complete(stream.unpack(self._scratch.directory()), "-", None)
         if request.dockerfile or request.text is not None:
             raise InvalidArgument(
                 "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
@@ -110,13 +111,13 @@ class _Opening:
         """An archive, or a Dockerfile with an empty context."""
         from pyd.build import urls
 
-        fetched = self._sources.fetch(where, self._scratch)
+        fetched = self._sources.fetch(where, self._scratch.directory())
         shown = urls.redacted(where)
         origin = (shown, fetched.digest)
         with open(fetched.path, "rb") as file:
             stream = Stream(file, shown)
             if stream.is_archive:
-                root = stream.unpack(self._scratch)
+                root = stream.unpack(self._scratch.directory())
                 os.unlink(fetched.path)
                 return self._complete(root, shown, origin)
             data, name = self._elsewhere() or (dockerfiles.bounded(stream.chunks(), shown), fetched.filename)
@@ -126,7 +127,7 @@ class _Opening:
     def _git(self, source: git.GitSource) -> Context:
         if self._request.build_args.get(_KEEP_GIT, "").lower() in ("1", "t", "true"):
             source = replace(source, keep_git_dir=True)
-        checkout = self._sources.checkout(source, self._scratch)
+        checkout = self._sources.checkout(source, self._scratch.directory())
         return self._complete(checkout.root, source.shown, (source.shown, checkout.commit))
 
     def _complete(self, root: str, identity: str, origin: tuple[str, str] | None) -> Context:
@@ -145,7 +146,7 @@ class _Opening:
 
     def _alone(self, data: bytes, name: str, identity: str, origin: tuple[str, str] | None) -> Context:
         """A Dockerfile without any files."""
-        root = f"{self._scratch}/{os.urandom(8).hex()}"
+        root = f"{self._scratch.directory()}/{os.urandom(8).hex()}"
         os.mkdir(root, 0o700)
         return Context(root, data, name, [], identity, origin)
 
@@ -158,7 +159,8 @@ class _Opening:
             stream = Stream(self._stdin(), "")
             return dockerfiles.bounded(stream.chunks(), "the Dockerfile on standard input"), DOCKERFILE
         if request.dockerfile.startswith(("http://", "https://")):
-            fetched = self._sources.fetch(request.dockerfile, self._scratch, limit=dockerfiles.LIMIT)
+            scratch = self._scratch.directory()
+            fetched = self._sources.fetch(request.dockerfile, scratch, limit=dockerfiles.LIMIT)
             with open(fetched.path, "rb") as file:
                 data = file.read()
             os.unlink(fetched.path)

@@ -172,7 +172,7 @@ def _archive(job: StageJob, tree: HostTree, path: str, owner: Owner | None) -> S
     def part() -> Part:
         from pyd.build import add_archive
 
-        plain = add_archive.prepared(tree.root, path, job.build.scratch)
+        plain = add_archive.prepared(tree.root, path, job.build.scratch.directory())
         return Part(archive=plain, owner=owner, keeps_times=True)
 
     return Source(["archive", selection.digest], part)
@@ -195,7 +195,7 @@ def _remote(job: StageJob, instruction: Transfer, source: str, owner: Owner | No
     def part() -> Part:
         root, name = found.get()
         if instruction.unpack and found.is_file and add_archive.is_archive(root, name):
-            plain = add_archive.prepared(root, name, job.build.scratch)
+            plain = add_archive.prepared(root, name, job.build.scratch.directory())
             return Part(archive=plain, owner=owner or (0, 0), keeps_times=True)
         tree = HostTree(job.build.store, root, ())
         selection = tree.select([literal(name)] if name else ["/"])
@@ -207,7 +207,7 @@ def _remote(job: StageJob, instruction: Transfer, source: str, owner: Owner | No
 
 def _written(job: StageJob, contents: Sequence[Content]) -> _native.Selection:
     """Here-documents as files of a directory of their own."""
-    directory = f"{job.build.scratch}/heredoc-{os.urandom(8).hex()}"
+    directory = f"{job.build.scratch.directory()}/heredoc-{os.urandom(8).hex()}"
     os.mkdir(directory, 0o700)
     names = []
     for content in contents:

@@ -7,8 +7,7 @@ import re
 from pyd.build.words import ExpansionError, expand
 from pyd.record import Record
 
-_MARK = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)")
-_LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
+_MARK = r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)"
 MOST = 1000  # of one instruction
 
 
@@ -27,12 +26,12 @@ class Heredoc(Record):
     @property
     def text(self) -> str:
         """The content as it is meant."""
-        return _LEADING_TABS.sub("", self.content) if self.trims_tabs else self.content
+        return re.sub(r"^\t+", "", self.content, flags=re.MULTILINE) if self.trims_tabs else self.content
 
 
 def parse_heredoc(word: str) -> Heredoc | None:
     """None when the word is no here-document. Raises ExpansionError for quotes that do not end."""
-    match = _MARK.fullmatch(word)
+    match = re.fullmatch(_MARK, word) if "<<" in word else None
     if match is None or not match[3]:
         return None
     plain = expand(match[3], {}, keep_unset=True, split=True).words

@@ -47,8 +47,8 @@ __all__ = [
     "Transfer", "User", "Volume", "Workdir", "expand", "instruction", "interpret", "trigger",
 ]  # fmt: skip
 
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
-_ONBUILD = re.compile(rf"[{SPACES}]*ONBUILD[{SPACES}]*", re.IGNORECASE)
+_STAGE_NAME = r"[a-z][a-z0-9_.-]*"
+_ONBUILD = rf"[{SPACES}]*ONBUILD[{SPACES}]*"
 _NOT_BEHIND_ONBUILD = ("MAINTAINER", "FROM")
 _MILLISECOND = 10**6
 _TRANSFER = {"chown": "text", "chmod": "text", "link": "bool", "exclude": "texts"}
@@ -116,7 +116,7 @@ def _stage(node: Node, index: int, inside: tuple[Instruction, ...]) -> Stage:
     name = ""
     if len(words) == 3 and words[1].lower() == "as":
         name = words[2].lower()
-        if not _STAGE_NAME.fullmatch(name):
+        if not re.fullmatch(_STAGE_NAME, name):
             reason = "name can't start with a number or contain symbols"
             raise node.error(f'invalid name for build stage: "{words[2]}", {reason}', words[2])
     elif len(words) != 1:
@@ -329,7 +329,7 @@ def _on_build(node: Node) -> OnBuild:
     Flags.of(node, {})
     _check_trigger(node, node.child)
     instruction(node.child)
-    expression = _ONBUILD.sub("", node.original, count=1)
+    expression = re.sub(_ONBUILD, "", node.original, count=1, flags=re.IGNORECASE)
     for heredoc in node.heredocs:
         expression += f"\n{heredoc.content}{heredoc.name}"
     return OnBuild(node, expression)

@@ -21,7 +21,7 @@ _KEYS = (
     "src", "dst", "destination", "ro", "rw", "readwrite", "env",
 )  # fmt: skip
 _MOST = 0xFFFFFFFF
-_QUOTED = re.compile(r'"((?:[^"]|"")*)"(?=,|$)')
+_QUOTED = r'"((?:[^"]|"")*)"(?=,|$)'
 
 
 class MountError(ValueError):
@@ -158,7 +158,7 @@ def fields(text: str) -> list[str]:
     found, at = [], 0
     while True:
         if text.startswith('"', at):
-            match = _QUOTED.match(text, at)
+            match = re.compile(_QUOTED).match(text, at)
             if match is None:
                 raise MountError('failed to parse csv: extraneous or missing " in quoted-field', text[at:])
             found.append(match[1].replace('""', '"'))

@@ -50,7 +50,7 @@ def _repository(build: Build, instruction: Transfer, source: git.GitSource) -> F
         git.check_checksum(instruction.checksum)
         source = replace(source, checksum=instruction.checksum)
     repository = git.Repository(
-        source, build.scratch, secret=build.secrets.get, agent=build.ssh.socket("default") or ""
+        source, build.scratch.directory(), secret=build.secrets.get, agent=build.ssh.socket("default") or ""
     )
     resolved = repository.resolve()
     build.uses(source.shown, resolved.commit)
@@ -65,7 +65,7 @@ def _file(build: Build, instruction: Transfer, source: str, step: Step) -> Found
     before = build.store.build_cache.find(key)
 
     def fetch(known: dict[str, Any] | None) -> remote.Fetched:
-        directory = f"{build.scratch}/url-{os.urandom(8).hex()}"
+        directory = f"{build.scratch.directory()}/url-{os.urandom(8).hex()}"
         os.mkdir(directory, 0o700)
         return remote.fetch(
             source,

@@ -90,14 +90,23 @@ class Steps:
                 return outcome, ""
         whole = structure()
         key = key_of(whole)
+
+        def reused(found: BuildStep | None) -> Outcome | None:
+            outcome = self._outcome(found, below) if found is not None else None
+            if found is not None and outcome is not None:
+                if short:
+                    self._store.build_cache.alias(short, key)
+                self._note(found, place, short)
+                self._watcher.cached(step)
+            return outcome
+
+        if not fresh and (outcome := reused(self._store.build_cache.find(key))) is not None:
+            return outcome, ""
         with exclusive(f"{self._store.paths.run_root}/locks/step-{key[7:]}", remove=True):
             if not fresh:
+                # again: another build may have done it while we waited
                 found = self._store.build_cache.find(key) or self._from_elsewhere(key, place, whole, below)
-                if found is not None and (outcome := self._outcome(found, below)) is not None:
-                    if short:
-                        self._store.build_cache.alias(short, key)
-                    self._note(found, place, short)
-                    self._watcher.cached(step)
+                if (outcome := reused(found)) is not None:
                     return outcome, ""
                 reason = self._why(place, key, whole, below_reason)
             else:

@@ -21,6 +21,7 @@ from pyd.build.kinds import Script
 from pyd.build.parser import Dockerfile, parse
 from pyd.build.request import BuildRequest
 from pyd.build.result import BuildResult, Built
+from pyd.build.scratch import Scratch
 from pyd.build.secrets import Secrets
 from pyd.build.solver import MAX_RUNS, Solver
 from pyd.build.sources import Sources
@@ -66,7 +67,7 @@ def build(engine: Engine, request: BuildRequest, watcher: Watcher | None = None)
 
 
 def _prepare(
-    engine: Engine, request: BuildRequest, watcher: Watcher, scratch: str, stack: ExitStack
+    engine: Engine, request: BuildRequest, watcher: Watcher, scratch: Scratch, stack: ExitStack
 ) -> Build:
     store = engine.store
     secrets = Secrets(request.secrets)
@@ -80,7 +81,7 @@ def _prepare(
     for name, value in request.build_contexts.items():
         from pyd.build.named_contexts import opened_named
 
-        found = stack.enter_context(opened_named(name, value, scratch, sources))
+        found = stack.enter_context(opened_named(name, value, scratch.directory(), sources))
         if found.kind == "directory":
             named[found.name] = HostTree(store, found.root, found.ignore)
         elif found.kind == "layout":
@@ -159,12 +160,12 @@ def _sync(engine: Engine, made: Build) -> None:
 
 
 @contextmanager
-def _scratch(engine: Engine) -> Iterator[str]:
-    """A directory for what is fetched and copied during the build; on the disk of the layers."""
+def _scratch(engine: Engine) -> Iterator[Scratch]:
+    """On the disk of the layers, where the collector finds what a killed build has left."""
     path = f"{engine.config.paths.snapshots}/build-{os.urandom(8).hex()}.tmp"
-    engine.config.paths.make()
-    os.mkdir(path, 0o700)
+    scratch = Scratch(path)
     try:
-        yield path
+        yield scratch
     finally:
-        engine.store.trash.take(path)
+        if scratch.is_made:
+            engine.store.trash.take(path)

@@ -13,6 +13,7 @@ from pyd.build import contexts, lint, outline
 from pyd.build.instructions import interpret
 from pyd.build.kinds import Script
 from pyd.build.parser import Dockerfile, parse
+from pyd.build.scratch import Scratch
 from pyd.record import Record
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def targets(request: BuildRequest) -> Asked:
 def _opened(request: BuildRequest) -> Iterator[tuple[Dockerfile, Script, bytes]]:
     with (
         tempfile.TemporaryDirectory(prefix="pyd-call-") as scratch,
-        contexts.opened(request, scratch) as found,
+        contexts.opened(request, Scratch(scratch)) as found,
     ):
         dockerfile = parse(found.dockerfile, found.dockerfile_name)
         yield dockerfile, interpret(dockerfile), found.dockerfile

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from pyd.build.attestations import Predicate
     from pyd.store import Store
 
+# (image, digest of its root, media types of indexes): other indexes of the image. One that a registry has
+# stays, under its digest
+_STALE = (
+    f"image = ? AND digest != ? AND media_type IN ({', '.join('?' * len(INDEXES))}) "  # noqa: S608 marks only
+    "AND NOT EXISTS (SELECT 1 FROM image_references r WHERE r.image = image_blobs.image "
+    "AND substr(r.name, -71) = image_blobs.digest)"
+)
+
 
 def store_image(
     store: Store,
@@ -67,6 +75,11 @@ def add(store: Store, ready: Ready, references: Sequence[str]) -> Digest:
             if store.content.size(layer.blob.digest) == layer.blob.size
         ),
     ]
+    # The same config may have been built before, with other statements: then what is pushed is the new index
+    stale = (image.built.id, ready.root.digest, *INDEXES)
+    is_clean = not store.db.query(f"SELECT 1 FROM image_blobs WHERE {_STALE} LIMIT 1", stale)  # noqa: S608 marks only
+    if is_clean and store.images.add_again(image.built.id, image.served.digest, blobs, references):
+        return image.built.id
     with store.db.write() as tx:
         store.images.add(
             NewImage(
@@ -78,15 +91,7 @@ def add(store: Store, ready: Ready, references: Sequence[str]) -> Digest:
                 references=tuple(references),
             )
         )
-        # The same config may have been built before, with other statements: then what is pushed is the new
-        # index. One that a registry has stays, under its digest.
-        marks = ", ".join("?" * len(INDEXES))
-        tx.execute(
-            f"DELETE FROM image_blobs WHERE image = ? AND digest != ? AND media_type IN ({marks}) "  # noqa: S608 marks only
-            "AND NOT EXISTS (SELECT 1 FROM image_references r WHERE r.image = image_blobs.image "
-            "AND substr(r.name, -71) = image_blobs.digest)",
-            (image.built.id, ready.root.digest, *INDEXES),
-        )
+        tx.execute(f"DELETE FROM image_blobs WHERE {_STALE}", stale)  # noqa: S608 marks only
     return image.built.id
 
 

@@ -150,6 +150,27 @@ class Images:
                     moved[name] = before
         return moved
 
+    def add_again(
+        self, image_id: str, manifest: str, blobs: Sequence[BlobRecord], references: Sequence[str]
+    ) -> bool:
+        """For an image that may be here, with all these blobs and names, already: then only the times of the
+        names change, which need no sync. False if it is not; then nothing was changed, and `add` is needed.
+        """
+        with self._db.write(durable=False) as tx:
+            row = tx.execute("SELECT manifest FROM images WHERE id = ?", (image_id,)).fetchone()
+            if row is None or row["manifest"] != manifest:
+                return False
+            rows = tx.execute("SELECT digest, media_type FROM image_blobs WHERE image = ?", (image_id,))
+            known = {(row["digest"], row["media_type"]) for row in rows}
+            if any((blob.digest, blob.media_type) not in known for blob in blobs):
+                return False
+            rows = tx.execute("SELECT name FROM image_references WHERE image = ?", (image_id,))
+            if set(references) - {row["name"] for row in rows}:
+                return False
+            times = [(now(), name) for name in references]
+            tx.executemany("UPDATE image_references SET tagged = ? WHERE name = ?", times)
+        return True
+
     def tag(self, image_id: str, name: str) -> None:
         """Let the canonical reference `name` point at the image."""
         with self._db.write() as tx:
