@@ -1,4 +1,4 @@
-"""What the flags of a build allow its RUN steps: memory, ulimits and the like; directories of this machine."""
+"""What the flags of a build allow its RUN steps: memory, ulimits and the like; directories of the host."""
 
 from __future__ import annotations
 
