@@ -158,9 +158,9 @@ def test_a_working_directory_is_no_descriptor_of_the_host(builder: Builder, numb
 
 
 def test_descriptors_of_a_step(builder: Builder) -> None:
-    done = builder.build("FROM busybox\nRUN ls /proc/$$/fd | sort -n | tr '\\n' ' '\n")
-    # the shell has a descriptor of its own for its script, at ten or above
-    assert [int(fd) for fd in done.told.text.split() if int(fd) < 10] == [0, 1, 2]
+    done = builder.build('FROM busybox\nRUN ["ls", "/proc/self/fd"]\n')
+    # the fourth is the directory that ls reads
+    assert done.told.text.split() == ["0", "1", "2", "3"]
 
 
 def test_names_of_caches_are_no_paths(builder: Builder, world: World, canary: Path) -> None:
@@ -168,7 +168,8 @@ def test_names_of_caches_are_no_paths(builder: Builder, world: World, canary: Pa
         builder.build(f"FROM busybox\nRUN --mount=type=cache,id={name},target=/c echo x >/c/written\n")
     assert untouched(canary)
     mounts = world.data_root / "build" / "mounts"
-    assert all(len(path.name) == 32 and path.name.isalnum() for path in mounts.iterdir())
+    names = [path.name for path in mounts.iterdir()]
+    assert len(names) >= 4 and all(len(name) == 32 and name.isalnum() for name in names)
 
 
 def test_what_a_step_leaves_running_ends_with_it(builder: Builder, world: World) -> None:
