@@ -15,7 +15,7 @@ from tests.support.world import World
 DOCKERFILE = """\
 FROM busybox AS tools
 ARG WORD=hello
-RUN echo said $WORD && head -c 200000 /dev/urandom > /big
+RUN echo said $WORD && head -c 200000 /dev/urandom > /big && echo > /other
 FROM busybox
 COPY --from=tools /big /big
 COPY . /src
