@@ -2,7 +2,7 @@
 
     python -m tests.dockerfiles                                  every case, pyd beside Docker's BuildKit
     python -m tests.dockerfiles python-flask go-http             some
-    python -m tests.dockerfiles --fast --engine docker,buildah   without a network; the first beside the rest
+    python -m tests.dockerfiles --fast --engine docker,buildah   those of the suite; one beside the others
 
 A case is a directory below `cases/`:
 

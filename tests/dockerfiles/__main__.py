@@ -34,7 +34,7 @@ def main() -> int:
         default="pyd,docker",
         help="the first is compared with each other; a name twice: with a second build of its own",
     )
-    parser.add_argument("--fast", action="store_true", help="only cases without a network")
+    parser.add_argument("--fast", action="store_true", help="only the cases that the test suite builds")
     parser.add_argument("--list", action="store_true", help="the cases, and what they are")
     parser.add_argument("--allowed", action="store_true", help="also print the differences that are allowed")
     arguments = parser.parse_args()

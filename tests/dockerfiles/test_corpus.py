@@ -6,16 +6,21 @@ All cases, with real packages of every language: `python -m tests.dockerfiles`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.dockerfiles.case import load, names
+from tests.dockerfiles.archive import Image
+from tests.dockerfiles.case import Case, load, names
 from tests.dockerfiles.compare import differences, split
 from tests.dockerfiles.site import Site
 from tests.support.world import World
 
 FAST = [name for name in names() if load(name).fast]
+AT_ONCE = 3
+"""Cases: most of a build is waiting for processes that start."""
+
+Pair = tuple[Image, Image]
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +30,29 @@ def site(world: World) -> Iterator[Site]:
     made.close()
 
 
-@pytest.mark.skipif(find_spec("pyd.engine.build") is None, reason="pyd has no build")
-@pytest.mark.parametrize("name", FAST)
-def test_pyd_builds_what_docker_builds(site: Site, name: str) -> None:
-    case = load(name)
+@pytest.fixture(scope="module")
+def pairs(site: Site, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Pair]]]:
+    """name -> pyd's image and Docker's, of the cases of this run. A failure is raised in its own test."""
+    chosen = [
+        str(item.callspec.params["name"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == "test_pyd_builds_what_docker_builds"
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {name: pool.submit(_pair, site, load(name)) for name in chosen}
+        pool.shutdown(cancel_futures=True)
+
+
+def _pair(site: Site, case: Case) -> Pair:
     ours, theirs = site.build(case, "pyd"), site.build(case, "docker")
     site.check_output(case, "pyd", ours)
-    found = differences(site.image(case, "pyd", ours), site.image(case, "docker", theirs))
-    assert split(found, case.allow)[0] == []
+    return site.image(case, "pyd", ours), site.image(case, "docker", theirs)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_pyd_builds_what_docker_builds(pairs: dict[str, Future[Pair]], name: str) -> None:
+    ours, theirs = pairs[name].result()
+    assert split(differences(ours, theirs), load(name).allow)[0] == []
 
 
 def test_another_build_is_noticed(site: Site) -> None:
