@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder as RawDecoder, InBuffer, Operation, OutBuffer};
 
-use crate::compression::{ZSTD_WINDOW_LOG_MAX, decompress};
+use crate::decoder::{Decoder, ZSTD_WINDOW_LOG_MAX};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::pipe::{ChunkSender, Hangup, pipe};
+use crate::pipe::{Chunks, Feed, pipe, pump};
 use crate::progress::Progress;
 
 const CHUNK: usize = 512 << 10;
@@ -18,23 +18,28 @@ const CHUNKS: usize = 4;
 /// Write the tar that is in a blob (plain, gzip or zstd by its first bytes) to `out`: its digest and length.
 pub fn inflate_blob(blob: &Path, out: &mut File, progress: &Progress) -> Result<(Digest, u64)> {
     let name = blob.as_os_str().as_bytes();
-    let mut file = File::open(blob).map_err(|error| Error::io("open", name, &error))?;
-    let (sender, stored) = pipe(CHUNK, CHUNKS);
-    let (plain_in, plain) = pipe(CHUNK, CHUNKS);
+    let file = File::open(blob).map_err(|error| Error::io("open", name, &error))?;
+    let mut stored = Stored {
+        file,
+        name,
+        progress,
+    };
+    let (sender, input) = pipe(CHUNK, CHUNKS);
+    let (plain_in, mut plain) = pipe(CHUNK, CHUNKS);
     std::thread::scope(|scope| {
-        let reader = scope.spawn(move || feed(&mut file, sender, progress, name));
-        let inflater = scope.spawn(move || decompress(None, &stored, plain_in));
+        let reader = scope.spawn(move || pump(&mut stored, sender));
+        let inflater = scope.spawn(move || pump(&mut Decoder::start(None, input)?, plain_in));
         let mut hasher = Hasher::default();
         let mut size = 0;
         let mut written = Ok(());
-        while let Some(chunk) = plain.next() {
-            hasher.update(chunk.filled());
-            size += chunk.length as u64;
-            if let Err(error) = out.write_all(chunk.filled()) {
+        while plain.advance()? {
+            let chunk = plain.chunk();
+            hasher.update(chunk);
+            size += chunk.len() as u64;
+            if let Err(error) = out.write_all(chunk) {
                 written = Err(Error::io("write", b"the archive", &error));
                 break;
             }
-            plain.give_back(chunk);
         }
         // Lets the others end.
         drop(plain);
@@ -51,27 +56,28 @@ pub fn inflate_blob(blob: &Path, out: &mut File, progress: &Progress) -> Result<
     })
 }
 
-/// The inflater that has gone says why itself.
-fn feed(file: &mut File, mut sender: ChunkSender, progress: &Progress, name: &[u8]) -> Result<()> {
-    while let Ok(mut chunk) = sender.empty() {
-        progress.check()?;
-        chunk.length = file
-            .read(&mut chunk.buffer)
-            .map_err(|error| Error::io("read", name, &error))?;
-        progress.add(chunk.length as u64);
-        if chunk.length == 0 {
-            break;
-        }
-        if let Err(Hangup) = sender.send(chunk) {
-            break;
-        }
+/// A blob as it is stored; nobody asks for its digest.
+struct Stored<'a> {
+    file: File,
+    name: &'a [u8],
+    progress: &'a Progress,
+}
+
+impl Feed for Stored<'_> {
+    fn feed(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.progress.check()?;
+        let length = self
+            .file
+            .read(buffer)
+            .map_err(|error| Error::io("read", self.name, &error))?;
+        self.progress.add(length as u64);
+        Ok(length)
     }
-    Ok(())
 }
 
 /// One zstd frame that comes in pieces, with the interface of Python's bz2 and lzma decompressors.
 pub struct ZstdDecoder {
-    decoder: Decoder<'static>,
+    decoder: RawDecoder<'static>,
     pending: Vec<u8>,
     starved: bool,
     eof: bool,
@@ -79,7 +85,7 @@ pub struct ZstdDecoder {
 
 impl ZstdDecoder {
     pub fn new() -> Result<Self> {
-        let mut decoder = Decoder::new().map_err(damaged)?;
+        let mut decoder = RawDecoder::new().map_err(damaged)?;
         decoder
             .set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))
             .map_err(damaged)?;

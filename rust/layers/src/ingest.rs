@@ -1,7 +1,6 @@
 //! From the registry's bytes to a verified blob and its files, in one pass that can be resumed. Whoever has bytes puts
 //! them into the `Partial`, in any order of its pieces; one thread follows what has come without a gap.
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -10,14 +9,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::allowance::Allowance;
+use crate::buffer::Buffer;
 use crate::compression::Compression;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::extract::Unsettled;
 use crate::partial::{Closed, Partial, Span};
-use crate::pipeline::{Extracted, Pipeline};
+use crate::pipe::Feed;
+use crate::pipeline::{Extracted, Pass, SMALL, STORED_CHUNK};
 use crate::progress::Progress;
 use crate::receive::{End, receive};
+use crate::stored::Stored;
 
 /// The first bytes are passed on together: they say what the compression is.
 const HEAD: u64 = 512;
@@ -98,19 +100,21 @@ impl LayerIngest {
         let partial = Arc::new(Partial::open(partial, expected.size)?);
         progress.set_total(expected.size);
         progress.set_done(partial.received());
-        let pipeline = dest
-            .map(|dest| {
-                let allowance = Arc::clone(&expected.allowance);
-                Pipeline::start(dest, compression, Arc::clone(&progress), allowance)
-            })
-            .transpose()?;
         let offset = partial.prefix();
-        let (source, watched) = (Arc::clone(&partial), Arc::clone(&progress));
+        let (followed, watched) = (Arc::clone(&partial), Arc::clone(&progress));
+        let (dest, allowance) = (dest.map(Path::to_path_buf), Arc::clone(&expected.allowance));
         let follower = std::thread::Builder::new()
             .name("pyd-follow".into())
             .spawn(move || {
-                let found = follow(&source, pipeline, &watched);
-                source.close();
+                let pass = dest.as_deref().map(|dest| Pass {
+                    dest,
+                    over: false,
+                    compression,
+                    progress: Arc::clone(&watched),
+                    allowance,
+                });
+                let found = follow(&followed, pass.as_ref(), &watched);
+                followed.close();
                 found
             })
             .map_err(|error| Error::io("clone", b"a thread for hashing", &error))?;
@@ -241,7 +245,7 @@ impl LayerIngest {
     fn why_closed(&self) -> Error {
         match self.join() {
             Some(Err(error)) => self.fail(error),
-            // Its error came out of the pipeline, after the last byte.
+            // Its error came out of the pass, after the last byte.
             Some(Ok(Found {
                 extracted: Err(error),
                 ..
@@ -267,38 +271,78 @@ impl Drop for LayerIngest {
     }
 }
 
-/// Reads what has come in order: hash it, and let the pipeline unpack it.
-fn follow(partial: &Partial, mut pipeline: Option<Pipeline>, progress: &Progress) -> Result<Found> {
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; if pipeline.is_some() { 0 } else { 256 << 10 }];
-    let mut position = 0;
-    while position < partial.size() {
-        let least = if position == 0 { HEAD } else { 1 };
-        let Some(end) = partial.wait(position, least, || progress.check())? else {
-            return Err(Error::Cancelled);
-        };
-        while position < end {
-            progress.check()?;
-            if partial.closed() {
-                return Err(Error::Cancelled);
+/// Reads what has come in order: hash it, and unpack it.
+fn follow(partial: &Partial, pass: Option<&Pass<'_>>, progress: &Progress) -> Result<Found> {
+    let mut arrived = Arrived {
+        partial,
+        progress,
+        hasher: Hasher::default(),
+        position: 0,
+        end: 0,
+    };
+    let extracted = match pass {
+        Some(pass) => pass.run(&mut arrived, partial.size()).map(Some),
+        None => arrived.drain().map(|()| None),
+    };
+    match &extracted {
+        Err(error) if arrived.position < partial.size() => {
+            // Other bytes than those that were promised are the better diagnosis, where it costs little.
+            if !error.condemns_bytes() || partial.size() > SMALL {
+                return Err(error.clone());
             }
-            let mut take = |buffer: &mut [u8]| {
-                let left = usize::try_from(end - position).unwrap_or(usize::MAX);
-                let length = buffer.len().min(left);
-                partial.read(position, &mut buffer[..length])?;
-                hasher.update(&buffer[..length]);
-                Ok(length)
-            };
-            position += match &mut pipeline {
-                Some(pipeline) => pipeline.feed(take)?,
-                None => take(&mut buffer)?,
-            } as u64;
+            arrived.drain()?;
         }
+        _ => {}
     }
     Ok(Found {
-        extracted: pipeline.map(Pipeline::finish).transpose(),
-        digest: hasher.finish(),
+        extracted,
+        digest: arrived.hasher.finish(),
     })
+}
+
+/// The bytes of a partial in order, as they come; hashed as they are read.
+struct Arrived<'a> {
+    partial: &'a Partial,
+    progress: &'a Progress,
+    hasher: Hasher,
+    position: u64,
+    /// Up to here they are there.
+    end: u64,
+}
+
+impl Arrived<'_> {
+    /// Hash the rest.
+    fn drain(&mut self) -> Result<()> {
+        let mut buffer = Buffer::new(STORED_CHUNK);
+        while self.feed(&mut buffer)? > 0 {}
+        Ok(())
+    }
+}
+
+impl Feed for Arrived<'_> {
+    fn feed(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.progress.check()?;
+        if self.position == self.partial.size() {
+            return Ok(0);
+        }
+        if self.position == self.end {
+            let least = if self.position == 0 { HEAD } else { 1 };
+            let watch = || self.progress.check();
+            self.end = self
+                .partial
+                .wait(self.position, least, watch)?
+                .ok_or(Error::Cancelled)?;
+        }
+        if self.partial.closed() {
+            return Err(Error::Cancelled);
+        }
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        self.partial.read(self.position, &mut buffer[..length])?;
+        self.hasher.update(&buffer[..length]);
+        self.position += length as u64;
+        Ok(length)
+    }
 }
 
 /// Unpack a blob of the store into the empty directory `dest`.
@@ -312,28 +356,19 @@ pub fn unpack_blob(
 ) -> Result<UnpackedLayer> {
     let name = blob.as_os_str().as_bytes();
     let failed = |op| move |error: std::io::Error| Error::io(op, name, &error);
-    let compression = Compression::from_media_type(media_type)?;
-    let mut file = File::open(blob).map_err(failed("open"))?;
+    let file = File::open(blob).map_err(failed("open"))?;
     let size = file.metadata().map_err(failed("stat"))?.len();
     progress.set_total(size);
-    let mut pipeline = Pipeline::start(dest, compression, Arc::clone(progress), allowance)?;
-    let mut hasher = Hasher::default();
-    let mut received = 0;
-    loop {
-        progress.check()?;
-        let read = pipeline.feed(|buffer| {
-            let length = file.read(buffer).map_err(failed("read"))?;
-            hasher.update(&buffer[..length]);
-            Ok(length)
-        })?;
-        if read == 0 {
-            break;
-        }
-        received += read as u64;
-        progress.add(read as u64);
-    }
-    let extracted = pipeline.finish()?;
-    let digest = hasher.finish();
+    let pass = Pass {
+        dest,
+        over: false,
+        compression: Compression::from_media_type(media_type)?,
+        progress: Arc::clone(progress),
+        allowance,
+    };
+    let mut stored = Stored::new(file, name, progress);
+    let extracted = pass.run_apart(&mut stored, size)?;
+    let (digest, received) = stored.finish();
     check_diff_id(&digest, Some(&extracted), diff_id)?;
     Ok(UnpackedLayer::new(digest, received, Some(extracted)))
 }

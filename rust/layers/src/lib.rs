@@ -1,12 +1,14 @@
 //! Bytes <-> directories: layers of container images, unpacked in one pass and verified, without ever leaving the
 //! directory they are for. The files are named for the way of a byte: `receive` takes it from the registry, `partial`
-//! keeps it, `ingest` follows what has come, `pipeline` carries it through `compression`, `source` and `tar` to
+//! keeps it, `ingest` follows what has come, `pipeline` carries it through `decoder`, `source` and `tar` to
 //! `extract`; `settle` then joins layers. `pack` is the way back, and `build` makes layers of what a build writes.
 #![forbid(unsafe_code)]
 
 mod allowance;
+mod buffer;
 mod build;
 mod compression;
+mod decoder;
 mod digest;
 mod error;
 mod extract;
@@ -26,6 +28,7 @@ mod remove;
 mod rights;
 mod settle;
 mod source;
+mod stored;
 pub mod tar;
 mod threads;
 mod tree;

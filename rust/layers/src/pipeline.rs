@@ -1,26 +1,40 @@
-//! The pass over a layer, three threads wide: the caller takes in (and hashes) the bytes as stored, the second thread
-//! undoes the compression, the third hashes the tar and makes the files. Inflating is the slowest of the three, so it
-//! has a thread for itself.
+//! The pass over a layer: the bytes as stored are taken in (and hashed), their compression is undone, the tar is hashed
+//! and made into files. A large layer has a thread for each of the three, as inflating alone keeps one busy. A small
+//! one goes through them in one thread: there are others beside it, and to hand its chunks around would cost more.
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use pyd_sys::landlock;
 
 use crate::allowance::Allowance;
-use crate::compression::{Compression, decompress};
+use crate::compression::Compression;
+use crate::decoder::Decoder;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::extract::{Extractor, Unsettled};
-use crate::pipe::{ChunkReceiver, ChunkSender, pipe};
+use crate::pipe::{Buffered, Chunks, Feed, pipe, pump};
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::tar::Reader;
 
-const STORED_CHUNK: usize = 256 << 10;
+/// Bytes as stored up to which a layer is a small one.
+pub const SMALL: u64 = 4 << 20;
+pub const STORED_CHUNK: usize = 256 << 10;
 /// Fits the caches of two cores, yet a file of usual size lies in one chunk and is written with one call.
 const PLAIN_CHUNK: usize = 512 << 10;
 const CHUNKS: usize = 6;
+
+/// What becomes of the bytes.
+pub struct Pass<'a> {
+    /// An existing directory; empty but with `over`.
+    pub dest: &'a Path,
+    /// An archive that is no layer, unpacked over what is in `dest`.
+    pub over: bool,
+    /// As it was declared; None leaves it to the bytes.
+    pub compression: Option<Compression>,
+    pub progress: Arc<Progress>,
+    pub allowance: Arc<Allowance>,
+}
 
 /// What the pass found, before the caller compares it with what was promised.
 pub struct Extracted {
@@ -30,145 +44,79 @@ pub struct Extracted {
     pub unsettled: Unsettled,
 }
 
-/// Dropping it lets the threads end early and waits for them: nobody then writes into `dest` any more.
-pub struct Pipeline {
-    /// None once all bytes are in.
-    sender: Option<ChunkSender>,
-    /// None after the first error, and at the end.
-    threads: Option<Threads>,
-}
-
-struct Threads {
-    decompress: JoinHandle<Result<bool>>,
-    extract: JoinHandle<Result<Extracted>>,
-}
-
-impl Pipeline {
-    /// `dest`: an existing, empty directory.
-    pub fn start(
-        dest: &Path,
-        compression: Option<Compression>,
-        progress: Arc<Progress>,
-        allowance: Arc<Allowance>,
-    ) -> Result<Self> {
-        Self::start_with(Extractor::new, dest, compression, progress, allowance)
+impl Pass<'_> {
+    /// Take in all bytes of `stored`, which are `size`. When it returns nobody writes into `dest` any more.
+    ///
+    /// The calling thread must have been made for this: it may lose the right to write anywhere else.
+    pub fn run(&self, stored: &mut impl Feed, size: u64) -> Result<Extracted> {
+        if size > SMALL {
+            return self.run_wide(stored);
+        }
+        let stored = Buffered::new(stored, STORED_CHUNK);
+        let plain = Decoder::start(self.compression, stored)?;
+        self.extract(Buffered::new(plain, PLAIN_CHUNK))
     }
 
-    /// For an archive that is no layer, over what is in the directory `dest`.
-    pub fn start_over(
-        dest: &Path,
-        progress: Arc<Progress>,
-        allowance: Arc<Allowance>,
-    ) -> Result<Self> {
-        Self::start_with(Extractor::over, dest, None, progress, allowance)
-    }
-
-    fn start_with(
-        extractor: fn(&Path) -> Result<Extractor>,
-        dest: &Path,
-        compression: Option<Compression>,
-        progress: Arc<Progress>,
-        allowance: Arc<Allowance>,
-    ) -> Result<Self> {
-        let (sender, stored) = pipe(STORED_CHUNK, CHUNKS);
-        let (plain_in, plain_out) = pipe(PLAIN_CHUNK, CHUNKS);
-        let dest = dest.to_path_buf();
-        let thread = |name: &str| std::thread::Builder::new().name(name.into());
-        let no_thread =
-            |error: std::io::Error| Error::io("clone", b"a thread for unpacking", &error);
-        let extract = thread("pyd-extract")
-            .spawn(move || extract(extractor(&dest)?, plain_out, progress, allowance))
-            .map_err(no_thread)?;
-        let decompress = thread("pyd-inflate")
-            .spawn(move || decompress(compression, &stored, plain_in))
-            .map_err(no_thread)?;
-        Ok(Self {
-            sender: Some(sender),
-            threads: Some(Threads {
-                decompress,
-                extract,
-            }),
+    /// The same, in a thread that is made for it.
+    pub fn run_apart(&self, stored: &mut (impl Feed + Send), size: u64) -> Result<Extracted> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("pyd-unpack".into());
+            thread
+                .spawn_scoped(scope, || self.run(stored, size))
+                .map_err(|error| Error::io("clone", b"a thread for unpacking", &error))?
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
-    /// Gives `fill` an empty buffer and takes in what it puts at its beginning; waits while the threads are behind.
-    pub fn feed(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<usize> {
-        let Some(mut chunk) = self.sender.as_mut().and_then(|sender| sender.empty().ok()) else {
-            return Err(self.why_hung_up());
-        };
-        chunk.length = fill(&mut chunk.buffer)?;
-        let length = chunk.length;
-        if length > 0 {
-            let sent = self.sender.as_ref().map(|sender| sender.send(chunk));
-            if !matches!(sent, Some(Ok(()))) {
-                return Err(self.why_hung_up());
+    fn run_wide(&self, stored: &mut impl Feed) -> Result<Extracted> {
+        let (sender, input) = pipe(STORED_CHUNK, CHUNKS);
+        let (plain_in, plain_out) = pipe(PLAIN_CHUNK, CHUNKS);
+        let no_thread =
+            |error: std::io::Error| Error::io("clone", b"a thread for unpacking", &error);
+        std::thread::scope(|scope| {
+            let thread = |name: &str| std::thread::Builder::new().name(name.into());
+            let extract = thread("pyd-extract")
+                .spawn_scoped(scope, || self.extract(plain_out))
+                .map_err(no_thread)?;
+            let inflate = thread("pyd-inflate")
+                .spawn_scoped(scope, || {
+                    pump(&mut Decoder::start(self.compression, input)?, plain_in)
+                })
+                .map_err(no_thread)?;
+            pump(stored, sender)?;
+            match (inflate.join(), extract.join()) {
+                (Err(panic), _) | (_, Err(panic)) => std::panic::resume_unwind(panic),
+                // The decoder's error is the cause of what the extractor then saw; a hang-up is the effect.
+                (Ok(Err(error)), _) => Err(error),
+                (Ok(Ok(_)), Ok(extracted)) => extracted,
             }
+        })
+    }
+
+    fn extract(&self, plain: impl Chunks) -> Result<Extracted> {
+        let mut hasher = Hasher::default();
+        let mut extractor = if self.over {
+            Extractor::over(self.dest)?
+        } else {
+            Extractor::new(self.dest)?
+        };
+        // A second wall around what hostile names could do. Where the kernel has none the first one stands alone.
+        let _ = landlock::write_only_beneath(std::os::fd::AsFd::as_fd(extractor.tree().root()));
+        let (progress, allowance) = (Arc::clone(&self.progress), Arc::clone(&self.allowance));
+        let mut reader = Reader::new(Source::new(plain, &mut hasher, progress, allowance));
+        while let Some(entry) = reader.next_entry()? {
+            extractor.apply(&entry, &mut reader)?;
         }
-        Ok(length)
+        let entries = reader.entries();
+        let size = extractor.size();
+        reader.drain()?;
+        let unsettled = extractor.finish()?;
+        Ok(Extracted {
+            diff_id: hasher.finish(),
+            size,
+            entries,
+            unsettled,
+        })
     }
-
-    /// All bytes are in: let the threads finish.
-    pub fn finish(mut self) -> Result<Extracted> {
-        self.join().unwrap_or(Err(Error::Cancelled))
-    }
-
-    fn why_hung_up(&mut self) -> Error {
-        match self.join() {
-            Some(Err(error)) => error,
-            Some(Ok(_)) | None => Error::Cancelled,
-        }
-    }
-
-    fn join(&mut self) -> Option<Result<Extracted>> {
-        self.sender = None;
-        self.threads.take().map(Threads::join)
-    }
-}
-
-impl Drop for Pipeline {
-    fn drop(&mut self) {
-        self.sender = None;
-        if let Some(threads) = self.threads.take() {
-            let _ = threads.decompress.join();
-            let _ = threads.extract.join();
-        }
-    }
-}
-
-impl Threads {
-    fn join(self) -> Result<Extracted> {
-        let decompressed = self.decompress.join();
-        let extracted = self.extract.join();
-        match (decompressed, extracted) {
-            (Err(panic), _) | (_, Err(panic)) => std::panic::resume_unwind(panic),
-            // The decompressor's error is the cause of what the extractor then saw; a hang-up is the effect.
-            (Ok(Err(error)), _) => Err(error),
-            (Ok(Ok(_)), Ok(extracted)) => extracted,
-        }
-    }
-}
-
-fn extract(
-    mut extractor: Extractor,
-    input: ChunkReceiver,
-    progress: Arc<Progress>,
-    allowance: Arc<Allowance>,
-) -> Result<Extracted> {
-    let mut hasher = Hasher::default();
-    // A second wall around what hostile names could do. Where the kernel has none the first one stands alone.
-    let _ = landlock::write_only_beneath(std::os::fd::AsFd::as_fd(extractor.tree().root()));
-    let mut reader = Reader::new(Source::new(input, &mut hasher, progress, allowance));
-    while let Some(entry) = reader.next_entry()? {
-        extractor.apply(&entry, &mut reader)?;
-    }
-    let entries = reader.entries();
-    let size = extractor.size();
-    reader.drain()?;
-    let unsettled = extractor.finish()?;
-    Ok(Extracted {
-        diff_id: hasher.finish(),
-        size,
-        entries,
-        unsettled,
-    })
 }

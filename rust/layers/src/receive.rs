@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::partial::{Closed, Partial};
 use crate::progress::Progress;
@@ -38,7 +39,7 @@ pub fn receive(
     patience: Duration,
     progress: &Progress,
 ) -> Result<(u64, End)> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = Buffer::new(BUFFER);
     let (start, end) = (offset, offset + length);
     let (mut since, mut before) = (Instant::now(), start);
     while offset < end {

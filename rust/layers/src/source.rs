@@ -4,28 +4,26 @@ use std::sync::Arc;
 
 use crate::allowance::Allowance;
 use crate::digest::Hasher;
-use crate::pipe::{Chunk, ChunkReceiver};
+use crate::pipe::Chunks;
 use crate::progress::Progress;
 
-pub struct Source<'a> {
-    input: ChunkReceiver,
-    chunk: Option<Chunk>,
+pub struct Source<'a, C> {
+    input: C,
     used: usize,
     hasher: &'a mut Hasher,
     progress: Arc<Progress>,
     allowance: Arc<Allowance>,
 }
 
-impl<'a> Source<'a> {
+impl<'a, C: Chunks> Source<'a, C> {
     pub fn new(
-        input: ChunkReceiver,
+        input: C,
         hasher: &'a mut Hasher,
         progress: Arc<Progress>,
         allowance: Arc<Allowance>,
     ) -> Self {
         Self {
             input,
-            chunk: None,
             used: 0,
             hasher,
             progress,
@@ -34,26 +32,20 @@ impl<'a> Source<'a> {
     }
 }
 
-impl BufRead for Source<'_> {
+impl<C: Chunks> BufRead for Source<'_, C> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if let Some(used_up) = self.chunk.take_if(|chunk| self.used == chunk.length) {
-            self.input.give_back(used_up);
-        }
-        if self.chunk.is_none() {
+        if self.used == self.input.chunk().len() {
             self.progress.check().map_err(io::Error::other)?;
             self.used = 0;
-            self.chunk = self.input.next();
-            if let Some(chunk) = &self.chunk {
+            if self.input.advance().map_err(io::Error::other)? {
+                let chunk = self.input.chunk();
                 self.allowance
-                    .take(chunk.length as u64)
+                    .take(chunk.len() as u64)
                     .map_err(io::Error::other)?;
-                self.hasher.update(chunk.filled());
+                self.hasher.update(chunk);
             }
         }
-        Ok(self
-            .chunk
-            .as_ref()
-            .map_or(&[], |chunk| &chunk.filled()[self.used..]))
+        Ok(&self.input.chunk()[self.used..])
     }
 
     fn consume(&mut self, amount: usize) {
@@ -61,7 +53,7 @@ impl BufRead for Source<'_> {
     }
 }
 
-impl Read for Source<'_> {
+impl<C: Chunks> Read for Source<'_, C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let length = available.len().min(buffer.len());

@@ -2,7 +2,6 @@
 //! (moby/go-archive Untar): links on the way are followed inside the destination, directories are merged, everything
 //! else is replaced.
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +10,9 @@ use std::sync::Arc;
 use super::destination::{Destination, Layers, Made};
 use crate::allowance::Allowance;
 use crate::error::{Error, Result};
-use crate::pipeline::Pipeline;
+use crate::pipeline::Pass;
 use crate::progress::Progress;
+use crate::stored::Stored;
 
 /// Unpacks the tar `archive` (plain, gzip or zstd, by its first bytes) into the directory `dest` of the container,
 /// which is made as `as_made` says. Owners, modes and times are those of the archive; names beginning with `.wh.` mean
@@ -28,22 +28,23 @@ pub fn unpack_archive(
 ) -> Result<u64> {
     let name = archive.as_os_str().as_bytes();
     let failed = |op| move |error: std::io::Error| Error::io(op, name, &error);
-    let mut file = File::open(archive).map_err(failed("open"))?;
-    progress.set_total(file.metadata().map_err(failed("stat"))?.len());
+    let file = File::open(archive).map_err(failed("open"))?;
+    let size = file.metadata().map_err(failed("stat"))?.len();
+    progress.set_total(size);
     let mut destination = Destination::open(layers, as_made)?;
     let at = destination.directories(dest)?;
     let directory = destination.directory(&at)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-    let mut pipeline = Pipeline::start_over(&path, Arc::clone(progress), allowance)?;
-    loop {
-        progress.check()?;
-        let read = pipeline.feed(|buffer| file.read(buffer).map_err(failed("read")))?;
-        if read == 0 {
-            break;
-        }
-        progress.add(read as u64);
-    }
-    let entries = pipeline.finish()?.entries;
+    let pass = Pass {
+        dest: &path,
+        over: true,
+        compression: None,
+        progress: Arc::clone(progress),
+        allowance,
+    };
+    let entries = pass
+        .run_apart(&mut Stored::new(file, name, progress), size)?
+        .entries;
     drop(directory);
     destination.finish()?;
     Ok(entries)
