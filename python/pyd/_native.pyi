@@ -21,6 +21,7 @@ __all__ = [
     "ImageContent",
     "LayerContent",
     "LayerIngest",
+    "LayerStack",
     "LayerTree",
     "PackedLayer",
     "Progress",
@@ -190,6 +191,18 @@ def settle_layer(layer: UnpackedLayer, dest: _Path, parents: list[str]) -> None:
     get the mode, owner, xattrs and mtime they have there; hard links to their files are copied up. Call
     once per layer, after the layers below are settled. A link whose target is nowhere raises CorruptData.
     """
+
+@final
+class LayerStack:
+    """`settle_layer` for the layers of an image one after the other, bottom first: what was seen in the lower
+    ones is not looked for again in each call. Nobody may change a layer that is in it.
+    """
+
+    def __new__(cls) -> LayerStack: ...
+    def push(self, directory: _Path) -> None:
+        """A layer that is settled already becomes the nearest."""
+    def settle(self, layer: UnpackedLayer, dest: _Path) -> None:
+        """Settle a layer upon those that are here; then it is the nearest."""
 
 @final
 class PackedLayer:

@@ -8,7 +8,7 @@ For one image, in order:
    all of it
 3. every missing layer in a pool of threads, each one pass into a directory of its own,
    snapshots/<hex>.tmp-<random>
-4. `settle_layer` bottom up, as soon as the layers below are there
+4. each is settled upon those below (`LayerStack`), bottom up, as soon as the layers below are there
 5. one syncfs for all of it, then the renames of blobs and directories, then the directories that hold them,
    then the rows: whoever is killed before the last step leaves whole blobs that are read again instead of
    fetched, and directories without rows, which the collector removes
@@ -119,13 +119,16 @@ def take_in(
         for index, (layer, diff_id, chain_id) in enumerate(zip(layers, diff_ids, chain, strict=True))
     ]
     with _missing(store, plans) as missing:
+        to_come = {plan.chain_id for plan in missing}
         for plan in plans:
-            (watcher.waits if plan in missing else watcher.exists)(plan.layer)
+            (watcher.waits if plan.chain_id in to_come else watcher.exists)(plan.layer)
         work = _Work(store, plans, missing, source, watcher, rules)
         try:
             sizes = work.run()
             known = {
-                plan.chain_id: store.snapshots.get(plan.chain_id) for plan in plans if plan not in missing
+                plan.chain_id: store.snapshots.get(plan.chain_id)
+                for plan in plans
+                if plan.chain_id not in to_come
             }
             snapshots = tuple(
                 known.get(plan.chain_id)
@@ -239,18 +242,16 @@ class _Work:
         ended: SimpleQueue[Future[_native.UnpackedLayer]] = SimpleQueue()
         for job in jobs.values():
             job.add_done_callback(ended.put)
-        below: list[str] = []  # nearest first
+        below = _native.LayerStack()
         for plan in self._plans:
             wanted = jobs.get(plan.chain_id)
             if wanted is None:
-                below.insert(0, self._store.snapshots.path(plan.chain_id))
+                below.push(self._store.snapshots.path(plan.chain_id))
                 continue
             while not wanted.done():
                 # the first error of any layer is the one to tell
                 ended.get().result()
-            dest = f"{self._tmp[plan.chain_id]}/fs"
-            _native.settle_layer(wanted.result(), dest, below)
-            below.insert(0, dest)
+            below.settle(wanted.result(), f"{self._tmp[plan.chain_id]}/fs")
             self._watcher.unpacked(plan.layer)
 
     def _stop(self) -> None:

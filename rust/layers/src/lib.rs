@@ -51,7 +51,7 @@ pub use partial::{PIECE, Span};
 pub use progress::Progress;
 pub use receive::End;
 pub use remove::remove_tree;
-pub use settle::settle_layer;
+pub use settle::{LayerStack, settle_layer};
 pub use usage::{Usage, disk_usage, tree_usage};
 pub use view::{
     Copies, Difference, Directory, Event, Exploration, FileKind, Happening, LayerReport, Node,

@@ -2,7 +2,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::Mutex;
 
 use nix::errno::Errno;
@@ -117,7 +117,7 @@ struct Removal<'a> {
 
 /// A directory whose content is being removed.
 struct Frame {
-    directory: Rc<OwnedFd>,
+    directory: Arc<OwnedFd>,
     name: Vec<u8>,
     left: Vec<Listed>,
 }
@@ -146,7 +146,7 @@ impl<'a> Removal<'a> {
                 self.ascend(parent);
                 continue;
             };
-            let directory = Rc::clone(&frame.directory);
+            let directory = Arc::clone(&frame.directory);
             let is_directory = entry.is_directory
                 || match self.unlink(&directory, &entry.name, UnlinkatFlags::NoRemoveDir) {
                     Ok(()) => false,
@@ -169,7 +169,7 @@ impl<'a> Removal<'a> {
         }
         let open = || {
             let directory = open_directory(parent.as_fd(), &name)?;
-            Ok((list(directory.as_fd())?, Rc::new(directory)))
+            Ok((list(directory.as_fd())?, Arc::new(directory)))
         };
         let opened = match open() {
             Err(Errno::EACCES) => {

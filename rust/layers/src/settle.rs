@@ -1,12 +1,12 @@
 //! What a layer leaves to those below it. Layers are unpacked in parallel, each without a look at the others; here
 //! the parts come that need one.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
@@ -26,18 +26,92 @@ use crate::{metadata, overlay};
 
 /// `parents`: directories of the layers below, nearest first, settled themselves.
 pub fn settle_layer(unsettled: &Unsettled, dest: &Path, parents: &[PathBuf]) -> Result<()> {
+    let mut stack = LayerStack::default();
+    for parent in parents.iter().rev() {
+        stack.push(parent)?;
+    }
+    stack.settle(unsettled, dest)
+}
+
+/// Settled layers, and what was seen in them: each further layer looks through all of them, mostly for the same
+/// directories. Nothing in them changes any more.
+#[derive(Default)]
+pub struct LayerStack {
+    /// Nearest last.
+    layers: Vec<Parent>,
+}
+
+impl LayerStack {
+    /// A layer that is settled becomes the nearest.
+    pub fn push(&mut self, directory: &Path) -> Result<()> {
+        self.layers.push(Parent {
+            tree: Tree::open(directory)?,
+            seen: HashMap::new(),
+        });
+        Ok(())
+    }
+
+    /// Settle the layer in `dest` upon these; then it is the nearest.
+    pub fn settle(&mut self, unsettled: &Unsettled, dest: &Path) -> Result<()> {
+        settle(unsettled, dest, &mut self.layers)?;
+        for parent in &mut self.layers {
+            // Few descriptors, however many layers: a process may have 1024.
+            parent.tree.shrink(1);
+        }
+        self.push(dest)
+    }
+}
+
+/// A layer below.
+struct Parent {
+    tree: Tree,
+    /// What directories, or what is in their place, are to those who look through the layer.
+    seen: HashMap<Vec<u8>, Seen>,
+}
+
+#[derive(Clone, Copy)]
+enum Seen {
+    Nothing,
+    /// A whiteout or a file: nothing shows through.
+    Hides,
+    Directory {
+        opaque: bool,
+    },
+}
+
+/// What is remembered of one layer. Layers share a few directories; one with very many is an attack.
+const MOST_SEEN: usize = 256;
+
+impl Parent {
+    fn see(&mut self, path: &[u8]) -> Result<Seen> {
+        if let Some(&seen) = self.seen.get(path) {
+            return Ok(seen);
+        }
+        let place = place_in(&mut self.tree, path)?;
+        let seen = match place.stat()? {
+            None => Seen::Nothing,
+            Some(stat) if kind_of(&stat) == SFlag::S_IFDIR => Seen::Directory {
+                opaque: overlay::is_opaque(&place)?,
+            },
+            Some(_) => Seen::Hides,
+        };
+        if self.seen.len() == MOST_SEEN {
+            self.seen.clear();
+        }
+        self.seen.insert(path.to_vec(), seen);
+        Ok(seen)
+    }
+}
+
+fn settle(unsettled: &Unsettled, dest: &Path, parents: &mut [Parent]) -> Result<()> {
     let mut layer = Tree::open(dest)?;
-    let mut parents: Vec<Tree> = parents
-        .iter()
-        .map(|parent| Tree::open(parent))
-        .collect::<Result<_>>()?;
     let rights = Rights::of_this_thread();
     if unsettled.opaque_root {
-        hide_everything(&mut layer, &mut parents)?;
+        hide_everything(&mut layer, parents)?;
     }
     let mut touched = Vec::new();
     for (path, target) in &unsettled.links {
-        link_to_lower(&mut layer, &mut parents, path, target, rights, &mut touched)?;
+        link_to_lower(&mut layer, parents, path, target, rights, &mut touched)?;
     }
     // Links change the times of the directories they are made in, so those come back last, and with them the implied
     // ones get what they have below. Children first, as in `extract`.
@@ -47,7 +121,7 @@ pub fn settle_layer(unsettled: &Unsettled, dest: &Path, parents: &[PathBuf]) -> 
         }
     }
     for path in unsettled.implied.iter().rev() {
-        copy_directory_metadata(&mut layer, &mut parents, path, rights)?;
+        copy_directory_metadata(&mut layer, parents, path, rights)?;
     }
     Ok(())
 }
@@ -64,8 +138,8 @@ struct Lower<'a> {
 
 /// Looks through the layers as overlayfs does: a whiteout or a file on the way hides what is below it, an opaque
 /// directory too.
-fn find_lower<'a>(parents: &mut [Tree], path: &'a [u8]) -> Result<Option<Lower<'a>>> {
-    for parent in parents {
+fn find_lower<'a>(parents: &mut [Parent], path: &'a [u8]) -> Result<Option<Lower<'a>>> {
+    for parent in parents.iter_mut().rev() {
         match look_in(parent, path)? {
             Look::Found(lower) => return Ok(Some(lower)),
             Look::Hidden => return Ok(None),
@@ -81,45 +155,43 @@ enum Look<'a> {
     Below,
 }
 
-fn look_in<'a>(tree: &mut Tree, path: &'a [u8]) -> Result<Look<'a>> {
+fn look_in<'a>(parent: &mut Parent, path: &'a [u8]) -> Result<Look<'a>> {
     let mut hides = false;
-    let ends = (0..path.len())
-        .filter(|&at| path[at] == b'/')
-        .chain([path.len()]);
-    for end in ends {
-        let (parent, base) = split(&path[..end]);
-        let base: &[u8] = if base.is_empty() { b"." } else { base };
-        let parent = tree
-            .directory(parent)?
-            .ok_or_else(|| Error::kernel("open", parent, Errno::ENOENT))?;
-        let place = Place {
-            parent,
-            base,
-            path: &path[..end],
-        };
-        let Some(stat) = place.stat()? else {
-            return Ok(if hides { Look::Hidden } else { Look::Below });
-        };
-        if overlay::is_whiteout(&stat) {
-            return Ok(Look::Hidden);
+    for end in (0..path.len()).filter(|&at| path[at] == b'/') {
+        match parent.see(&path[..end])? {
+            Seen::Nothing => return Ok(if hides { Look::Hidden } else { Look::Below }),
+            Seen::Hides => return Ok(Look::Hidden),
+            Seen::Directory { opaque } => hides |= opaque,
         }
-        if end == path.len() {
-            return Ok(Look::Found(Lower { place, stat }));
-        }
-        if kind_of(&stat) != SFlag::S_IFDIR {
-            return Ok(Look::Hidden);
-        }
-        hides |= overlay::is_opaque(&place)?;
     }
-    Ok(Look::Below)
+    let place = place_in(&mut parent.tree, path)?;
+    Ok(match place.stat()? {
+        None if hides => Look::Hidden,
+        None => Look::Below,
+        Some(stat) if overlay::is_whiteout(&stat) => Look::Hidden,
+        Some(stat) => Look::Found(Lower { place, stat }),
+    })
+}
+
+/// Where `path` is in a tree that has its parent.
+fn place_in<'a>(tree: &mut Tree, path: &'a [u8]) -> Result<Place<'a>> {
+    let (parent, base) = split(path);
+    let parent = tree
+        .directory(parent)?
+        .ok_or_else(|| Error::kernel("open", parent, Errno::ENOENT))?;
+    Ok(Place {
+        parent,
+        base: if base.is_empty() { b"." } else { base },
+        path,
+    })
 }
 
 /// Opaque whiteout in the root: every name that the layers below have gets a whiteout, or is opaque, of its own.
-fn hide_everything(layer: &mut Tree, parents: &mut [Tree]) -> Result<()> {
+fn hide_everything(layer: &mut Tree, parents: &mut [Parent]) -> Result<()> {
     let mut names = BTreeSet::new();
     for parent in parents.iter() {
         let root = open_beneath(
-            parent.root().as_fd(),
+            parent.tree.root().as_fd(),
             ".",
             OFlag::O_RDONLY | OFlag::O_DIRECTORY,
         )
@@ -143,7 +215,7 @@ fn hide_everything(layer: &mut Tree, parents: &mut [Tree]) -> Result<()> {
 /// An implied directory looks as if it were the one below.
 fn copy_directory_metadata(
     layer: &mut Tree,
-    parents: &mut [Tree],
+    parents: &mut [Parent],
     path: &[u8],
     rights: Rights,
 ) -> Result<()> {
@@ -166,7 +238,7 @@ fn copy_directory_metadata(
 /// finds the copy.
 fn link_to_lower(
     layer: &mut Tree,
-    parents: &mut [Tree],
+    parents: &mut [Parent],
     path: &[u8],
     target: &[u8],
     rights: Rights,
@@ -227,7 +299,7 @@ fn remember_time(
 /// Makes `path` exist in the layer with what the layers below have there; None when they have nothing.
 fn copy_up(
     layer: &mut Tree,
-    parents: &mut [Tree],
+    parents: &mut [Parent],
     path: &[u8],
     rights: Rights,
     touched: &mut Vec<(Vec<u8>, (i64, u32))>,
@@ -250,7 +322,7 @@ fn copy_up(
         above = split(above).0;
     }
     remember_time(layer, above, touched)?;
-    let parent: Rc<OwnedFd> = layer.make_directories(split(path).0, &mut |directory| {
+    let parent: Arc<OwnedFd> = layer.make_directories(split(path).0, &mut |directory| {
         made.push(directory.to_vec())
     })?;
     let place = Place {

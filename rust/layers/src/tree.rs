@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -22,16 +22,16 @@ const PIN: OFlag = OFlag::O_PATH
     .union(OFlag::O_CLOEXEC);
 
 pub struct Tree {
-    root: Rc<OwnedFd>,
+    root: Arc<OwnedFd>,
     /// Links lead to where they would if the root were `/`; without, there must be none.
     follow: bool,
     /// Most recently used last.
-    cache: Vec<(Vec<u8>, Rc<OwnedFd>)>,
+    cache: Vec<(Vec<u8>, Arc<OwnedFd>)>,
 }
 
 /// A parent directory and the name in it.
 pub struct Place<'a> {
-    pub parent: Rc<OwnedFd>,
+    pub parent: Arc<OwnedFd>,
     pub base: &'a [u8],
     /// The whole path, for messages.
     pub path: &'a [u8],
@@ -42,7 +42,7 @@ impl Tree {
         let root = open(root, PIN, Mode::empty())
             .map_err(|errno| Error::kernel("open", root.as_os_str().as_bytes(), errno))?;
         Ok(Self {
-            root: Rc::new(root),
+            root: Arc::new(root),
             follow: false,
             cache: Vec::with_capacity(CACHED),
         })
@@ -61,14 +61,17 @@ impl Tree {
     }
 
     /// The existing directory `path`; None when it or a parent of it does not exist.
-    pub fn directory(&mut self, path: &[u8]) -> Result<Option<Rc<OwnedFd>>> {
+    pub fn directory(&mut self, path: &[u8]) -> Result<Option<Arc<OwnedFd>>> {
         if path.is_empty() {
-            return Ok(Some(Rc::clone(&self.root)));
+            return Ok(Some(Arc::clone(&self.root)));
         }
         if let Some(index) = self.cache.iter().rposition(|(cached, _)| cached == path) {
             // Rotating keeps the order of use; at most CACHED small moves.
             self.cache[index..].rotate_left(1);
-            return Ok(self.cache.last().map(|(_, directory)| Rc::clone(directory)));
+            return Ok(self
+                .cache
+                .last()
+                .map(|(_, directory)| Arc::clone(directory)));
         }
         // Usually the parent is cached and one component is left to walk.
         let (above, below) = match self
@@ -76,8 +79,8 @@ impl Tree {
             .iter()
             .rfind(|(cached, _)| cached == split(path).0)
         {
-            Some((_, parent)) => (Rc::clone(parent), split(path).1),
-            None => (Rc::clone(&self.root), path),
+            Some((_, parent)) => (Arc::clone(parent), split(path).1),
+            None => (Arc::clone(&self.root), path),
         };
         let opened = if self.follow {
             open_in_root(self.root.as_fd(), path, PIN)
@@ -86,11 +89,11 @@ impl Tree {
         };
         match opened {
             Ok(directory) => {
-                let directory = Rc::new(directory);
+                let directory = Arc::new(directory);
                 if self.cache.len() == CACHED {
                     self.cache.remove(0);
                 }
-                self.cache.push((path.to_vec(), Rc::clone(&directory)));
+                self.cache.push((path.to_vec(), Arc::clone(&directory)));
                 Ok(Some(directory))
             }
             Err(Errno::ENOENT) => Ok(None),
@@ -103,7 +106,7 @@ impl Tree {
         &mut self,
         path: &[u8],
         made: &mut impl FnMut(&[u8]),
-    ) -> Result<Rc<OwnedFd>> {
+    ) -> Result<Arc<OwnedFd>> {
         if let Some(directory) = self.directory(path)? {
             return Ok(directory);
         }
@@ -126,6 +129,12 @@ impl Tree {
         }
         self.directory(path)?
             .ok_or_else(|| Error::kernel("open", path, Errno::ENOENT))
+    }
+
+    /// Close all directories but those that were used last, `kept` of them.
+    pub fn shrink(&mut self, kept: usize) {
+        let all = self.cache.len();
+        self.cache.drain(..all.saturating_sub(kept));
     }
 
     /// Forget what is cached of a directory that is about to be removed.

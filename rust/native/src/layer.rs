@@ -1,6 +1,6 @@
 //! Layers that are in the store, and what came out of them.
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
@@ -89,4 +89,35 @@ pub fn settle_layer(
     job::short(py, || {
         Ok(pyd_layers::settle_layer(&layer.unsettled, &dest, &parents)?)
     })
+}
+
+#[pyclass(frozen, module = "pyd._native")]
+pub struct LayerStack(Mutex<pyd_layers::LayerStack>);
+
+#[pymethods]
+impl LayerStack {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn push(&self, py: Python<'_>, directory: PathBuf) -> PyResult<()> {
+        job::short(py, || Ok(self.inner().push(&directory)?))
+    }
+
+    fn settle(
+        &self,
+        py: Python<'_>,
+        layer: &Bound<'_, UnpackedLayer>,
+        dest: PathBuf,
+    ) -> PyResult<()> {
+        let layer = Arc::clone(&layer.get().0);
+        job::short(py, || Ok(self.inner().settle(&layer.unsettled, &dest)?))
+    }
+}
+
+impl LayerStack {
+    fn inner(&self) -> std::sync::MutexGuard<'_, pyd_layers::LayerStack> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -33,7 +33,7 @@ mod native {
     #[pymodule_export]
     use crate::ingest::LayerIngest;
     #[pymodule_export]
-    use crate::layer::{UnpackedLayer, settle_layer, unpack_blob};
+    use crate::layer::{LayerStack, UnpackedLayer, settle_layer, unpack_blob};
     #[pymodule_export]
     use crate::pack::{
         PackedLayer, compress_tar, inflate_blob, list_changes, pack_layer, pack_tree,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use pyd_sys::path::open_beneath;
@@ -100,7 +100,7 @@ impl Union {
 }
 
 /// Unsorted.
-pub fn names_in(directory: &Rc<OwnedFd>, path: &[u8]) -> Result<Vec<Vec<u8>>> {
+pub fn names_in(directory: &Arc<OwnedFd>, path: &[u8]) -> Result<Vec<Vec<u8>>> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let listed = open_beneath(directory.as_fd(), ".", flags)
         .map_err(|errno| Error::kernel("open", path, errno))
