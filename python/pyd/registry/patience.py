@@ -57,6 +57,21 @@ class Transport(httpx.HTTPTransport):
         self._pool._network_backend = _Backend(self._pool._network_backend)
 
 
+def passed(response: httpx.Response, count: int) -> bool:
+    """Tell h11 that the last `count` bytes of a body were read past it. False where that cannot be told: the
+    connection is then closed at the end instead of used again.
+    """
+    stream: Any = response.stream
+    try:
+        reader = stream._httpcore_stream._stream._connection._h11_state._reader
+        if reader._remaining != count:
+            return False
+        reader._remaining = 0
+    except AttributeError:  # another version of one of the four
+        return False
+    return True
+
+
 class _Backend(httpcore.NetworkBackend):
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         self._backend = backend

@@ -30,9 +30,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.registry.sink import Sink
 
-_TIMEOUT = httpx.Timeout(connect=15, read=60, write=30, pool=None)
+_SILENCE = 60.0  # seconds without a byte
+_TIMEOUT = {"connect": 15.0, "read": _SILENCE, "write": 30.0, "pool": None}
 _LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=60)
-_HEADERS = {"User-Agent": "pyd", "Accept-Encoding": "identity"}
+_HEADERS = {"User-Agent": "pyd", "Accept": "*/*", "Accept-Encoding": "identity"}
 ATTEMPTS = 6
 _FIRST_PAUSE = 0.2  # seconds; doubled each time
 _LONGEST_PAUSE = 60.0  # a registry that wants more is told to the user instead
@@ -40,9 +41,7 @@ _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _HOPS = 5
 CHUNK = 1 << 20
-# a read, a hand-over of the interpreter lock and a write each: forty small layers are fewer of them
-httpcore.HTTP11Connection.READ_NUM_BYTES = 256 << 10
-_DIRECT = 4 << 20  # bytes from which on a body is read past httpx
+_DIRECT = 64 << 10  # bytes from which on a body is read past httpx
 
 
 class Transport:
@@ -51,7 +50,7 @@ class Transport:
     def __init__(self, settings: Settings, *, tls_verify: bool = True) -> None:
         self.settings = settings
         self._tls_verify = tls_verify
-        self._clients: dict[str, httpx.Client] = {}
+        self._ways: dict[tuple[str, str, int], patience.Transport] = {}
         self._own_headers: dict[tuple[str, str, int], Mapping[str, str]] = {}
         self._lock = threading.Lock()
         self._open: set[httpx.Response] = set()
@@ -155,7 +154,7 @@ class Transport:
         yield first
         while left > 0:
             try:
-                chunk = stream.read(min(left, CHUNK), timeout=_TIMEOUT.read)
+                chunk = stream.read(min(left, CHUNK), timeout=_SILENCE)
             except (httpcore.ReadError, httpcore.ReadTimeout) as error:
                 raise httpx.ReadError(str(error)) from error
             if not chunk:
@@ -167,9 +166,9 @@ class Transport:
     def deliver(self, response: httpx.Response, ingest: Sink, at: int, end: int, skip: int) -> Iterator[int]:
         """Put the bytes `at` to `end` of a blob into `ingest`; yields after each step how far they have come.
 
-        `skip`: bytes that come before them. A long body is read from the connection itself, without TLS by
-        Rust alone: httpx hands on 64 KiB at a time through four layers and h11. The first chunk comes from
-        httpx and holds all that h11 has read ahead. The price is the connection: it is not used again.
+        `skip`: bytes that come before them. All but short bodies are read from the connection itself, without
+        TLS by Rust alone: httpx hands on 64 KiB at a time through four layers and h11. The first chunk comes
+        from httpx and holds all that h11 has read ahead.
         """
         body = response.iter_raw()  # kept: its end would close the connection
         stream, pace = None if skip else self._direct(response), patience.Pace()
@@ -192,24 +191,27 @@ class Transport:
                 break
         if stream is None or at >= end:
             return
+        left = end - at
         if stream.get_extra_info("ssl_object") is not None:
             yield from self._decrypt(stream, ingest, at, end)
-            return
-        connection = stream.get_extra_info("socket").fileno()
-        received, why, errno = ingest.receive(connection, at, end, patience=_TIMEOUT.read or 0)
-        yield at + received
-        if why == "stalled":
-            raise httpx.ReadTimeout("nothing came")
-        if why == "failed":
-            raise httpx.ReadError(os.strerror(errno)) from OSError(errno, os.strerror(errno))
-        if why == "eof":
-            raise httpx.RemoteProtocolError("the transfer ended early")
+        else:
+            connection = stream.get_extra_info("socket").fileno()
+            received, why, errno = ingest.receive(connection, at, end, patience=_SILENCE)
+            yield at + received
+            if why == "stalled":
+                raise httpx.ReadTimeout("nothing came")
+            if why == "failed":
+                raise httpx.ReadError(os.strerror(errno)) from OSError(errno, os.strerror(errno))
+            if why == "eof":
+                raise httpx.RemoteProtocolError("the transfer ended early")
+        if patience.passed(response, left):
+            next(body, None)  # its end: the connection can be used again
 
     def _decrypt(self, stream: httpcore.NetworkStream, ingest: Sink, at: int, end: int) -> Iterator[int]:
         pace = patience.Pace()
         while at < end:
             try:
-                chunk = stream.read(min(end - at, CHUNK), timeout=_TIMEOUT.read)
+                chunk = stream.read(min(end - at, CHUNK), timeout=_SILENCE)
             except (httpcore.ReadError, httpcore.ReadTimeout) as error:
                 raise httpx.ReadError(str(error)) from error
             if not chunk:
@@ -274,8 +276,8 @@ class Transport:
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
+        for way in self._ways.values():
+            way.close()
 
     def _send(
         self,
@@ -289,18 +291,20 @@ class Transport:
             raise Cancelled("cancelled")
         if url.userinfo:  # httpx would make an Authorization header of it
             url = url.copy_with(userinfo=b"")
-        client = self._client(url)
-        headers = {**self._own_headers.get(origin(url), {}), **headers}
-        try:
-            with patience.answering():
-                return client.send(
-                    client.build_request(method, url, headers=headers, data=form, content=content),
-                    stream=True,
-                    auth=None,
-                )
-        except httpx.InvalidURL:
-            # httpx makes the next request of a redirect ready, followed or not
-            raise RegistryError(f"{url.host} redirects to an invalid address") from None
+        request = httpx.Request(
+            method,
+            url,
+            headers={**_HEADERS, **self._own_headers.get(origin(url), {}), **headers},
+            data=form,
+            content=content,
+            extensions={"timeout": _TIMEOUT},
+        )
+        # not through a Client: what it adds (cookies, the next request of a redirect, authentication) is not
+        # wanted here, and takes as long as the request itself
+        with patience.answering():
+            response = self._way(url).handle_request(request)
+        response.request = request
+        return response
 
     @contextlib.contextmanager
     def _tracked(self, response: httpx.Response) -> Iterator[None]:
@@ -313,25 +317,20 @@ class Transport:
                 self._open.discard(response)
             response.close()
 
-    def _client(self, url: httpx.URL) -> httpx.Client:
-        key = f"{url.scheme}://{_host(url)}"
+    def _way(self, url: httpx.URL) -> patience.Transport:
+        """The connections to the origin of `url`."""
+        key = origin(url)
         with self._lock:
-            client = self._clients.get(key)
-            if client is None:
-                client = httpx.Client(
-                    transport=patience.Transport(
-                        verify=self._tls(_host(url)) if url.scheme == "https" else False,
-                        proxy=proxy_for(url),
-                        trust_env=False,
-                        limits=_LIMITS,
-                    ),
-                    trust_env=False,  # proxies are found here; netrc holds passwords for others
-                    timeout=_TIMEOUT,
-                    headers=_HEADERS,
-                    follow_redirects=False,
+            way = self._ways.get(key)
+            if way is None:
+                way = patience.Transport(
+                    verify=self._tls(_host(url)) if url.scheme == "https" else False,
+                    proxy=proxy_for(url),  # netrc and the rest of httpx's trust_env hold passwords for others
+                    trust_env=False,
+                    limits=_LIMITS,
                 )
-                self._clients[key] = client
-        return client
+                self._ways[key] = way
+        return way
 
     def _tls(self, host: str) -> ssl.SSLContext:
         """Verified by the system's CAs and those of /etc/docker/certs.d/<host>; a client certificate lies
