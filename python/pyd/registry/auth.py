@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import httpx
 
 from pyd.errors import RegistryError, Unauthorized
-from pyd.registry import scope, token_service
-from pyd.registry.challenge import Challenge, parse_challenges
+from pyd.registry import scope
 from pyd.registry.credentials import Credentials
 from pyd.registry.origin import check_realm, origin
 
 if TYPE_CHECKING:
+    from pyd.registry.challenge import Challenge
     from pyd.registry.transport import Transport
 
 _EARLY = 10.0  # seconds: a token that ends on the way would cost a request, or a whole chunk of an upload
@@ -64,6 +64,8 @@ class Authorizer:
 
         `rejected`: what was sent. None when there is nothing better to send: then the 401 is final.
         """
+        from pyd.registry.challenge import parse_challenges
+
         with self._lock:
             wanted = scope.merge(scopes)
             # it may be good for more than `wanted`, and must not come back for any of that
@@ -84,6 +86,9 @@ class Authorizer:
 
     def log_in(self, challenges: str) -> tuple[str | None, str]:
         """(Authorization for the registry, an identity token or "") after the 401 of a `login`."""
+        from pyd.registry import token_service
+        from pyd.registry.challenge import parse_challenges
+
         found = parse_challenges(challenges)
         bearer = next((item for item in found if item.scheme == "bearer"), None)
         if bearer is None:
@@ -124,6 +129,8 @@ class Authorizer:
         return realm.copy_with(userinfo=b"", fragment=None) if realm.userinfo or realm.fragment else realm
 
     def _fetch(self, wanted: str, rejected: str | None) -> str | None:
+        from pyd.registry import token_service
+
         assert self._realm is not None
         credentials = self._credentials()
         if credentials and credentials.registry_token:

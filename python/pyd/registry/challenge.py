@@ -8,7 +8,8 @@ joined by commas, which RFC 7230 calls the same thing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from pyd.record import Record, field
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a token of the grammar, not a secret
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
@@ -18,8 +19,7 @@ _TOKEN68 = re.compile(r"\s+[0-9A-Za-z._~+/-]+=*\s*(?=,|$)", re.ASCII)  # of Nego
 _MAX = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Record):
     scheme: str  # lower case
     parameters: dict[str, str] = field(default_factory=dict)  # names in lower case; the first of each counts
 

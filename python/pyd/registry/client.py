@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
@@ -25,6 +24,7 @@ from pyd.oci.descriptor import INDEXES, MANIFESTS, Descriptor
 from pyd.oci.digest import Digest
 from pyd.oci.document import MAX_MANIFEST
 from pyd.oci.reference import HUB, Reference
+from pyd.record import Record
 from pyd.registry import credentials
 from pyd.registry.auth import Authorizer
 from pyd.registry.origin import origin
@@ -39,9 +39,10 @@ _ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
 _TAGS_PAGE = 1000
 MAX_TAGS = 10_000
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)  # distribution-spec, "Pulling manifests"
-_NEXT = re.compile(r"<[^<>?]*\?([!-;=?-~]{1,2000})>\s*;\s*rel=\"?next\"?", re.ASCII)
-_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+# compiled when they are needed, which few pulls do
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"  # distribution-spec, "Pulling manifests"
+_NEXT = r"<[^<>?]*\?([!-;=?-~]{1,2000})>\s*;\s*rel=\"?next\"?"
+_RANGE = r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"
 
 
 class Registry:
@@ -103,7 +104,7 @@ class Registry:
                     f"{path} has more than {MAX_TAGS} tags", "pull those that you need by name"
                 )
             # only the query of the next page is believed: host and path are ours. No new tag, no next page.
-            following = _NEXT.search(link)
+            following = re.search(_NEXT, link, re.ASCII)
             if not following or len(found) == known:
                 return tuple(found)
             query = following[1]
@@ -277,8 +278,7 @@ class Retry(Exception):
         self.status = response.status_code
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Record):
     """An answer with bytes of a blob: `skip` of them before those that were asked for, then `length`."""
 
     response: httpx.Response
@@ -330,7 +330,7 @@ class _Authorized:
 
 def _ranged(response: httpx.Response, start: int, end: int, blob: Descriptor) -> int:
     """How many bytes from `start` on a 206 brings; it may be fewer than were asked for."""
-    match = _RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    match = re.fullmatch(_RANGE, response.headers.get("Content-Range", "").strip())
     if (
         not match
         or int(match[1]) != start
@@ -348,7 +348,8 @@ def _tags(data: bytes) -> list[str]:
         tags = json.loads(data)["tags"] or []
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RegistryError("the registry gives no list of tags") from None
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
+    is_tag = re.compile(_TAG).fullmatch
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
         raise RegistryError("the registry gives invalid tags")
     return tags
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
@@ -29,13 +28,14 @@ SPARE = 5  # and for all blobs of a pull
 _SLOW = 0.5  # part of its time that the pass waits for bytes
 
 
-@dataclass(slots=True)
 class _Span:
     """Bytes `at` to `end` are still to come; `start` to `end` are ours to fetch."""
 
-    start: int
-    at: int
-    end: int
+    __slots__ = ("at", "end", "start")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = self.at = start
+        self.end = end
 
 
 class Download:
@@ -85,7 +85,7 @@ class Download:
 
     def _claim(self, whole: bool) -> _Span | None:
         claimed = self._ingest.claim(whole=whole)
-        return _Span(claimed[0], *claimed) if claimed else None
+        return _Span(*claimed) if claimed else None
 
     def _call_helpers(self) -> None:
         for _ in range(HELPERS):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from pyd.oci.image_config import ImageConfig
 from pyd.oci.manifest import Index, Manifest, parse_manifest
 from pyd.oci.platform import Platform
 from pyd.oci.reference import HUB, Reference
+from pyd.record import Record
 from pyd.registry.client import Registry
 from pyd.registry.fetch import SPARE, fetch
 from pyd.registry.served import Served
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from pyd.registry.sink import Sink
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Record):
     """What a reference means on one platform."""
 
     digest: Digest  # of the index if there is one, else of the manifest: what the tag points at
