@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import NoReturn
 
@@ -258,6 +258,9 @@ class Registry:
         first, second = (plain, secure) if is_loopback(host) else (secure, plain)
         try:
             with self._transport.follow(first.join("/v2/"), {}, None) as response:
+                # to its end, and the connection is used again
+                with suppress(httpx.TransportError, RegistryError):
+                    self._transport.body(response, _MAX_ERROR)
                 # a TLS server answers 400 to plain http; one that is busy (503) speaks it all the same
                 return second if first is plain and response.status_code == 400 else first
         except httpx.TimeoutException:
