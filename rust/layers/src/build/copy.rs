@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -224,7 +224,7 @@ impl Copy<'_> {
         let Some(&first) = piece.first() else {
             return Ok(());
         };
-        let parent = Rc::new(self.destination.directory(split(&self.paths[first]).0)?);
+        let parent = Arc::new(self.destination.directory(split(&self.paths[first]).0)?);
         let mut sources = HashMap::<usize, OwnedFd>::new();
         let mut buffer = Vec::new();
         for &index in piece {
@@ -232,7 +232,7 @@ impl Copy<'_> {
             let entry = &self.selection.entries[index];
             let path = &self.paths[index];
             let place = Place {
-                parent: Rc::clone(&parent),
+                parent: Arc::clone(&parent),
                 base: split(path).1,
                 path,
             };

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, readlinkat};
@@ -105,7 +105,7 @@ impl Destination {
     pub fn place<'a>(&self, path: &'a [u8]) -> Result<Place<'a>> {
         let (parent, base) = split(path);
         Ok(Place {
-            parent: Rc::new(self.directory(parent)?),
+            parent: Arc::new(self.directory(parent)?),
             base: if base.is_empty() { b"." } else { base },
             path,
         })
