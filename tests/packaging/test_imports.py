@@ -46,6 +46,12 @@ def test_import_engine() -> None:
     assert not loaded("from pyd import Engine; Engine") & (HEAVY | {"typer", "click"})
 
 
+def test_a_pull_does_without_the_command_line_of_httpx() -> None:
+    """It would import these, wherever click is installed too."""
+    stand_in = "import types; sys.modules['click'] = types.ModuleType('click')"
+    assert not loaded(f"{stand_in}; import pyd.registry.pull") & {"rich", "pygments"}
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -8,16 +8,17 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use common::{Member, Scratch, archive, dir, file, link, pax};
-use pyd_layers::{Error, settle_layer};
+use pyd_layers::{Error, LayerStack, settle_layer};
 use pyd_sys::xattr;
 
 /// Unpacks and settles layers, lowest first; their directories, nearest (last) first.
 fn stack(scratch: &Scratch, layers: &[&[Member]]) -> Result<Vec<PathBuf>, Error> {
+    let mut below = LayerStack::default();
     let mut parents: Vec<PathBuf> = Vec::new();
     for (index, members) in layers.iter().enumerate() {
         let name = format!("layer{index}");
         let layer = scratch.unpack(&name, &archive(members))?;
-        settle_layer(&layer.unsettled, &scratch.path(&name), &parents)?;
+        below.settle(&layer.unsettled, &scratch.path(&name))?;
         parents.insert(0, scratch.path(&name));
     }
     Ok(parents)
@@ -191,4 +192,45 @@ fn an_opaque_root_hides_everything_below() {
     assert!(is_whiteout(&top.join("etc")) && is_whiteout(&top.join("f")));
     assert!(is_opaque(&top.join("usr")));
     assert_eq!(fs::read_dir(&top).unwrap().count(), 4);
+}
+
+#[test]
+fn what_was_seen_of_a_layer_is_true_of_every_layer_above() {
+    let scratch = Scratch::new();
+    let mode = |mode| move |member: &mut Member| member.mode = mode;
+    let layers: [&[Member]; 6] = [
+        &[
+            dir("a"),
+            changed(dir("a/b"), mode(0o701)),
+            changed(dir("a/c"), mode(0o702)),
+        ],
+        &[file("a/b/one", "")],
+        &[dir("a"), file("a/.wh..wh..opq", "")],
+        &[file("a/c/two", ""), file(".wh.x", "")],
+        &[changed(dir("a/b"), mode(0o703)), file("x/three", "")],
+        &[file("a/b/four", ""), file("x/four", "")],
+    ];
+    let parents = stack(&scratch, &layers).unwrap();
+    let mode = |layer: usize, path: &str| {
+        fs::metadata(parents[5 - layer].join(path)).unwrap().mode() & 0o777
+    };
+    assert_eq!(mode(1, "a/b"), 0o701);
+    // The opaque directory hides what is below it.
+    assert_eq!(mode(3, "a/c"), 0o755);
+    assert_eq!(mode(5, "a/b"), 0o703);
+    // The same, each with all layers looked at anew.
+    for (index, members) in layers.iter().enumerate() {
+        let name = format!("again{index}");
+        let layer = scratch.unpack(&name, &archive(members)).unwrap();
+        let below = &parents[6 - index..];
+        settle_layer(&layer.unsettled, &scratch.path(&name), below).unwrap();
+        for directory in ["a", "a/b", "a/c", "x"] {
+            let mode = |layer: &Path| Some(fs::metadata(layer.join(directory)).ok()?.mode());
+            assert_eq!(
+                mode(&scratch.path(&name)),
+                mode(&parents[5 - index]),
+                "{directory} of layer {index}"
+            );
+        }
+    }
 }

@@ -9,9 +9,20 @@ use common::{Scratch, archive, digest, dir, file, gzip};
 use pyd_layers::{Allowance, Error, Expected, LayerIngest, PIECE, Progress, unpack_blob};
 
 fn layer() -> Vec<u8> {
-    let noise: Vec<u8> = (0..2_000_000_u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
+    layer_with(2_000_000)
+}
+
+fn layer_with(noise: usize) -> Vec<u8> {
+    // xorshift64: hardly anything that a compressor finds.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    })
+    .take(noise)
+    .collect();
     archive(&[
         dir("d"),
         file("d/noise", &noise),
@@ -44,7 +55,19 @@ const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 const PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
 fn forms() -> Vec<(&'static str, Vec<u8>)> {
-    let plain = layer();
+    forms_of(layer())
+}
+
+/// Large enough in every form that a thread of its own inflates it.
+fn large_forms() -> Vec<(&'static str, Vec<u8>)> {
+    let forms = forms_of(layer_with(5_000_000));
+    for (_, blob) in &forms {
+        assert!(blob.len() > 4 << 20, "{}", blob.len());
+    }
+    forms
+}
+
+fn forms_of(plain: Vec<u8>) -> Vec<(&'static str, Vec<u8>)> {
     let (one, two) = plain.split_at(1_234_567);
     let mut padded = gzip(&plain);
     padded.extend([0; 777]);
@@ -81,6 +104,49 @@ fn every_form_gives_the_same_files() {
             assert_eq!(fs::read(scratch.path("partial")).unwrap(), blob);
             assert_eq!(fs::read(scratch.path("dest/last")).unwrap(), b"end");
         }
+    }
+}
+
+#[test]
+fn a_large_layer_is_unpacked_and_checked_as_a_small_one() {
+    let diff_id = digest(&layer_with(5_000_000));
+    for (index, (media_type, blob)) in large_forms().into_iter().enumerate() {
+        let expected = |blob: &[u8]| Expected {
+            diff_id: Some(diff_id),
+            ..expected(blob, media_type)
+        };
+        let scratch = Scratch::new();
+        let open = ingest(&scratch, expected(&blob)).unwrap();
+        feed(open, &blob).unwrap_or_else(|error| panic!("form {index}: {error}"));
+        assert_eq!(fs::read(scratch.path("dest/last")).unwrap(), b"end");
+        assert_eq!(
+            fs::metadata(scratch.path("dest/d/noise")).unwrap().len(),
+            5_000_000
+        );
+        let blob = &blob[..blob.len() - 2000];
+        for blob in [blob, &blob[..blob.len() / 2]] {
+            let scratch = Scratch::new();
+            let result = ingest(&scratch, expected(blob)).and_then(|open| feed(open, blob));
+            assert!(
+                matches!(result, Err(Error::Corrupt(_))),
+                "form {index} cut at {}: {result:?}",
+                blob.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn of_other_bytes_the_digest_is_told_and_not_what_they_are_instead() {
+    let (media_type, blob) = forms().swap_remove(1);
+    for other in [vec![b'<'; blob.len()], gzip(&vec![b'<'; 100_000])] {
+        let scratch = Scratch::new();
+        let mut expected = expected(&blob, media_type);
+        expected.size = other.len() as u64;
+        let error = ingest(&scratch, expected)
+            .and_then(|open| feed(open, &other))
+            .unwrap_err();
+        assert!(matches!(error, Error::Mismatch(_)), "{error}");
     }
 }
 
