@@ -1,12 +1,14 @@
 """The container of one RUN step.
 
 It has a row like any container, for its address on the network and for the sweep after a crash; what it runs
-and its environment, which may hold secrets, are only in its bundle.
+and its environment, which may hold secrets, are only in its bundle. So is all else that it needs: nothing of
+it outlives the step, and the run-root is in memory.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from pyd.engine import describe, networking
 from pyd.engine.create import insert as insert_row
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pyd.engine.engine import Engine
     from pyd.network.endpoint import Endpoint
 
+EXIT = "exit.json"
 HOSTNAME = "buildkitsandbox"  # as BuildKit's: a RUN may write it into a file, which must not differ each time
 
 
@@ -48,22 +51,16 @@ def insert(engine: Engine, job: RunJob) -> ContainerRecord:
         host=host_config,
         auto_remove=True,
     )
-    record = insert_row(engine, record)
-    path = engine.config.paths.container(record.id)
-    try:
-        os.mkdir(path, 0o710)
-    except FileNotFoundError:
-        engine.config.paths.make()
-        os.mkdir(path, 0o710)
-    return record
+    return insert_row(engine, record)
 
 
 def start(engine: Engine, record: ContainerRecord, job: RunJob, attach: socket.socket) -> None:
     """`attach` becomes the client of its monitor. The caller holds the lock of the container."""
     paths = engine.config.paths
     endpoint = networking.connect(engine, record)
-    document = _document(engine, record, job, endpoint)
     directory = paths.bundle(record.id)
+    bundle.make(directory)
+    document = _document(engine, record, job, endpoint)
     document["mounts"] += [
         {
             "destination": secret.target,
@@ -76,14 +73,14 @@ def start(engine: Engine, record: ContainerRecord, job: RunJob, attach: socket.s
     shim = {
         "id": record.id,
         "run_dir": directory,
-        "exit_file": paths.exit_file(record.id),
+        "exit_file": f"{directory}/{EXIT}",
         "durable": False,
         "log": {"driver": "none", "path": paths.log(record.id), "max_size": 1 << 62, "max_file": 1},
         "stdin": {"open": job.interactive, "once": job.interactive},
         "network": endpoint.document,
         "tied": True,
     }
-    bundle.write(directory, document, shim)
+    bundle.fill(directory, document, shim)
     for number, secret in enumerate(job.secrets):
         _write_secret(f"{directory}/secret-{number}", secret)
     started, child = task.spawn(engine.config.runtime, directory, attach)
@@ -98,6 +95,14 @@ def start(engine: Engine, record: ContainerRecord, job: RunJob, attach: socket.s
         shim_pid=started.shim_pid,
         started_at=started.started_at,
     )
+
+
+def clear(engine: Engine, record: ContainerRecord, job: RunJob) -> None:
+    """Remove what lies in its bundle besides what is in every bundle."""
+    directory = engine.config.paths.bundle(record.id)
+    for name in (EXIT, *networking.FILES, *(f"secret-{number}" for number in range(len(job.secrets)))):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{name}")
 
 
 def _document(engine: Engine, record: ContainerRecord, job: RunJob, endpoint: Endpoint) -> dict[str, Any]:
@@ -122,7 +127,7 @@ def _document(engine: Engine, record: ContainerRecord, job: RunJob, endpoint: En
             overlay={"lower": job.lowers or [], "upper": job.upper, "work": job.work, "volatile": True},
             mounts=(),
             network=endpoint.namespace,
-            files=networking.write_files(engine, record, endpoint),
+            files=networking.write_files(engine, record, endpoint, paths.bundle(record.id)),
             cgroups_path=engine.cgroup(record),
             cgroup_v2=host.cgroup_mode() == "v2",
             runtime=engine.config.runtime,

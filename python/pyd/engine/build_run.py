@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -24,22 +25,32 @@ if TYPE_CHECKING:
     from pyd.store import ContainerRecord
 
 
+_DYING_SECONDS = 1.0
+
+
 def sweep(engine: Engine) -> None:
     """Remove what builds that were killed have left. Does nothing while another build runs."""
     fd = try_acquire(ingest_lock(engine.store))
     if fd is None:
         return
+    deadline = time.monotonic() + _DYING_SECONDS
     try:
         for record in engine.store.containers.list():
-            if not (record.host.get("pyd") or {}).get("build"):
-                continue
-            now = engine.settled(record.id)
-            if now.state not in ("running", "paused"):
-                engine.discard(now)
-    except PydError:
-        pass  # whoever settles it at this moment removes it too
+            if (record.host.get("pyd") or {}).get("build"):
+                with suppress(PydError):  # it is removed while it is looked at, here or by somebody else
+                    _sweep(engine, record.id, deadline)
     finally:
         os.close(fd)
+
+
+def _sweep(engine: Engine, container_id: str, deadline: float) -> None:
+    """No build holds the lock, so its own is dead, and a monitor that is still there is about to end."""
+    now = engine.settled(container_id)
+    while now.state in ("running", "paused") and time.monotonic() < deadline:
+        time.sleep(0.005)
+        now = engine.settled(container_id)
+    if now.state not in ("running", "paused"):
+        engine.discard(now)
 
 
 class BuildRunner:
@@ -68,9 +79,7 @@ class BuildRunner:
             undo(engine, record, error)
             raise
         finally:
-            for number in range(len(job.secrets)):
-                with suppress(FileNotFoundError):
-                    os.unlink(f"{engine.config.paths.bundle(record.id)}/secret-{number}")
+            build_container.clear(engine, record, job)
             engine.discard(record)
         return RunEnd(int(ended["exit_code"]), bool(ended.get("oom_killed")))
 

@@ -166,14 +166,21 @@ def document(engine: Engine, endpoint: Endpoint) -> dict[str, Any]:
     return result
 
 
-def write_files(engine: Engine, record: ContainerRecord, endpoint: Endpoint) -> dict[str, str]:
-    """Write hostname, hosts and resolv.conf: {path in the container: path on the host}."""
+FILES = ("hostname", "hosts", "resolv.conf")
+
+
+def write_files(
+    engine: Engine, record: ContainerRecord, endpoint: Endpoint, directory: str = ""
+) -> dict[str, str]:
+    """Write hostname, hosts and resolv.conf: {path in the container: path on the host}. `directory`: where,
+    if not in that of the container.
+    """
     from pyd.network import hosts, resolv
 
     if endpoint.share_with:
         directory = engine.config.paths.container(endpoint.share_with)
-        return {f"/etc/{name}": f"{directory}/{name}" for name in ("hostname", "hosts", "resolv.conf")}
-    directory = engine.config.paths.container(record.id)
+        return {f"/etc/{name}": f"{directory}/{name}" for name in FILES}
+    directory = directory or engine.config.paths.container(record.id)
     hostname = record.config.get("Hostname") or ""
     base = None
     if endpoint.host_network:

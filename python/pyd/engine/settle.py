@@ -51,7 +51,15 @@ def settle(engine: Engine, record: ContainerRecord, *, locked: bool = False) -> 
 
 
 def _ended(engine: Engine, record: ContainerRecord) -> bool:
-    return os.path.exists(engine.config.paths.exit_file(record.id))
+    return any(map(os.path.exists, _exit_files(engine, record.id)))
+
+
+def _exit_files(engine: Engine, container_id: str) -> tuple[str, str]:
+    """Where the shim's record may be: in the bundle when the disk of the data-root had no room for it, and
+    that of a build's step.
+    """
+    paths = engine.config.paths
+    return paths.exit_file(container_id), f"{paths.bundle(container_id)}/exit.json"
 
 
 def _settle(engine: Engine, container_id: str, patience: float) -> ContainerRecord | None:
@@ -91,9 +99,8 @@ def _settle(engine: Engine, container_id: str, patience: float) -> ContainerReco
 
 
 def read_exit(engine: Engine, container_id: str) -> dict[str, Any] | None:
-    """The shim's record; in the bundle when the disk of the data-root had no room for it."""
-    paths = engine.config.paths
-    for path in (paths.exit_file(container_id), f"{paths.bundle(container_id)}/exit.json"):
+    """The shim's record."""
+    for path in _exit_files(engine, container_id):
         try:
             with open(path, encoding="utf-8") as file:
                 value = json.load(file)

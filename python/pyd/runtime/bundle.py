@@ -23,6 +23,12 @@ _DIRECTORIES = ("rootfs", "empty-1", "empty-2")
 
 def write(directory: str, config: Mapping[str, Any], shim: Mapping[str, Any]) -> None:
     """Make `directory` with its three entries; what an earlier task left there is removed."""
+    make(directory)
+    fill(directory, config, shim)
+
+
+def make(directory: str) -> None:
+    """The directory with the mount point, for whoever has files of his own to put there first."""
     try:
         try:
             os.mkdir(directory, 0o700)
@@ -32,6 +38,12 @@ def write(directory: str, config: Mapping[str, Any], shim: Mapping[str, Any]) ->
         except FileNotFoundError:
             os.makedirs(directory, 0o700)
         os.mkdir(f"{directory}/rootfs", 0o755)
+    except OSError as error:
+        raise from_os_error(error, f"making the bundle {directory}") from error
+
+
+def fill(directory: str, config: Mapping[str, Any], shim: Mapping[str, Any]) -> None:
+    try:
         _write(f"{directory}/config.json", config)
         _write(f"{directory}/shim.json", shim)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from pyd.errors import InvalidArgument
 from pyd.runtime import defaults
@@ -20,11 +21,12 @@ NAMES = tuple(
 )
 
 
+@cache
 def bounding() -> frozenset[str]:
     """What this process may hand on at all: its bounding set."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+    with open("/proc/self/status", "rb") as file:
         for line in file:
-            if line.startswith("CapBnd:"):
+            if line.startswith(b"CapBnd:"):
                 bits = int(line.split()[1], 16)
                 return frozenset(name for bit, name in enumerate(NAMES) if bits >> bit & 1)
     return frozenset(NAMES)
