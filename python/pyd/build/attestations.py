@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from pyd.oci.descriptor import OCI_CONFIG, OCI_MANIFEST
 from pyd.oci.digest import Digest
+from pyd.oci.document import encode
 from pyd.oci.platform import Platform
 from pyd.oci.reference import HUB, Reference
 from pyd.record import Record
@@ -115,11 +116,6 @@ def purl(name: str, platform: Platform | None = None) -> str:
     if platform is not None:
         qualifiers.append(f"platform={quote(str(platform), safe='')}")
     return f"{found}?{'&'.join(qualifiers)}" if qualifiers else found
-
-
-def encode(document: dict[str, Any]) -> bytes:
-    # a name of a file may be no UTF-8; JSON is
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _json(media_type: str, data: bytes) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
 from pyd.build.config import shell
@@ -39,6 +38,8 @@ def execution(run: Run, config: Mapping[str, Any]) -> Execution:
         elif first.content.startswith("#!"):
             if not is_file_name(first.name):
                 raise run.node.error(f"a here-document that is a script cannot have the name {first.name!r}")
+            import shlex
+
             path = f"{SCRIPTS}/{first.name}"
             return Execution((*shell(config), shlex.quote(path)), (path, first.text))
         else:

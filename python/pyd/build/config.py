@@ -20,10 +20,8 @@ from pyd.build.kinds import (
     Volume,
     Workdir,
 )
-from pyd.build.ports import parse_exposed
 from pyd.build.words import check_total
 from pyd.errors import InvalidArgument
-from pyd.runtime.signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +56,8 @@ def _apply(config: Config, instruction: Instruction, cmd_is_set: bool) -> None:
             check_total(labels.values(), "the labels")
             config["Labels"] = labels
         case Expose():
+            from pyd.build.ports import parse_exposed
+
             exposed: Config = dict(config.get("ExposedPorts") or {})
             for text in instruction.ports:
                 exposed |= {port: {} for port in parse_exposed(text).ports}
@@ -72,6 +72,8 @@ def _apply(config: Config, instruction: Instruction, cmd_is_set: bool) -> None:
         case Shell():
             config["Shell"] = list(instruction.shell)
         case StopSignal():
+            from pyd.runtime.signals import signal_number
+
             signal_number(instruction.signal)
             config["StopSignal"] = instruction.signal
         case HealthCheck():

@@ -15,8 +15,6 @@ from pyd.build.result import State
 from pyd.build.steps import Outcome
 from pyd.errors import NotFound
 from pyd.record import Record
-from pyd.runtime import users
-from pyd.runtime.layered import LayeredRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +105,9 @@ def _owner(job: StageJob, state: State, instruction: Transfer) -> Owner | None:
     """--chown looked up in the image; None for none."""
     if not instruction.chown:
         return None
+    from pyd.runtime import users
+    from pyd.runtime.layered import LayeredRoot
+
     user = users.resolve(instruction.chown, LayeredRoot(layers.lowers(job.build.store, state)))
     if ":" not in instruction.chown and users.parse_id(instruction.chown) is not None:
         # a number alone is user and group (Dockerfile reference, COPY --chown)

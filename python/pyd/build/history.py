@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pyd.build.durations import written
 from pyd.build.kinds import (
     Add,
     Cmd,
@@ -24,7 +23,6 @@ from pyd.build.kinds import (
     Volume,
     Workdir,
 )
-from pyd.build.ports import parse_exposed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +92,8 @@ def _transfer(copy: Transfer) -> str:
 
 
 def _ports(expose: Expose) -> str:
+    from pyd.build.ports import parse_exposed
+
     found = [parse_exposed(text).ports for text in expose.ports]
     if sum(map(len, found)) > _MOST_PORTS:
         return expose.text
@@ -102,6 +102,8 @@ def _ports(expose: Expose) -> str:
 
 def _health(check: HealthCheck) -> str:
     """As Go writes the struct."""
+    from pyd.build.durations import written
+
     times = (check.interval, check.timeout, check.start_period, check.start_interval)
     texts = " ".join(f'"{written(time)}"' for time in times)
     retries = repr(chr(check.retries)) if check.retries < 0xD800 else r"'\ufffd'"  # %q of a number

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pyd.build.durations import nanoseconds
 from pyd.build.expansion import expand
 from pyd.build.flags import Flags
 from pyd.build.forms import FORMS
@@ -303,6 +302,8 @@ def _time(node: Node, flags: Flags, name: str) -> int:
     text = flags.text(name)
     if not text:
         return 0
+    from pyd.build.durations import nanoseconds
+
     try:
         value = nanoseconds(text)
     except ValueError as error:

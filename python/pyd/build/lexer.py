@@ -16,7 +16,7 @@ MAX_SIZE = 4 << 20  # bytes of a Dockerfile
 MAX_LINE = 65535  # bytes of a physical line, as BuildKit has it
 KNOWN_DIRECTIVES = ("syntax", "escape", "check")
 
-_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+)")
+_DIRECTIVE = r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+)"
 _GO_SPACE = "\t\n\f\r "
 
 
@@ -172,7 +172,7 @@ class Lexer:
 def _directive(line: str) -> tuple[str, str] | None:
     if not line.startswith("#"):
         return None
-    match = _DIRECTIVE.match(line[1:].lstrip(SPACES))
+    match = re.match(_DIRECTIVE, line[1:].lstrip(SPACES))
     if match is None or match[1].lower() not in KNOWN_DIRECTIVES:
         return None
     value = match[2].strip(_GO_SPACE)

@@ -28,7 +28,6 @@ from pyd.build.kinds import (
 from pyd.build.lint_rules import Rule
 from pyd.build.location import DockerfileError
 from pyd.build.parser import Node
-from pyd.build.ports import parse_exposed
 from pyd.build.words import Expansion
 from pyd.errors import InvalidArgument
 from pyd.record import Record, field
@@ -152,6 +151,8 @@ class StageLinter:
         self._last[node.keyword] = node
 
     def _ports(self, expose: Expose) -> None:
+        from pyd.build.ports import parse_exposed
+
         for text in expose.ports:
             try:
                 found = parse_exposed(text)

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from pyd.build import arguments, layers, listings, run_mounts
+from pyd.build import arguments, layers
 from pyd.build.command import execution
 from pyd.build.events import Step
 from pyd.build.failure import BuildFailed
 from pyd.build.files import Tree
 from pyd.build.kinds import Mount, Run
 from pyd.build.result import State
-from pyd.build.run_job import RunJob, SecretFile
 from pyd.build.steps import Outcome
 from pyd.errors import Forbidden, NotSupported
-from pyd.runtime import defaults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyd.build.run_job import SecretFile
     from pyd.build.stage import StageJob
 
 
@@ -31,13 +30,11 @@ def do(job: StageJob, state: State, instruction: Run, step: Step) -> tuple[Outco
     args = list(found.args)
     script = None
     if found.script is not None:
+        from pyd.build.run_job import SecretFile
+
         path, text = found.script
         script = SecretFile(path, text.encode("utf-8", "surrogateescape"), 0o755, 0, 0)
-    mounts = [
-        (mount, run_mounts.target_of(mount, state.config.get("WorkingDir") or "/", number), tree)
-        for number, mount in enumerate(instruction.mounts)
-        for tree in [_tree(job, mount)]
-    ]
+    mounts = _mounts(job, state, instruction)
     network = instruction.network if instruction.network != "default" else build.request.network
     base: dict[str, Any] = {
         "kind": "RUN",
@@ -58,6 +55,8 @@ def do(job: StageJob, state: State, instruction: Run, step: Step) -> tuple[Outco
 
     def structure(by_name: bool = False) -> dict[str, Any]:
         parts = []
+        if mounts:
+            from pyd.build import listings, run_mounts
         for mount, target, tree in mounts:
             digest = ""
             if tree is not None:
@@ -82,6 +81,19 @@ def do(job: StageJob, state: State, instruction: Run, step: Step) -> tuple[Outco
         fresh=job.fresh,
         below_reason=job.reason,
     )
+
+
+def _mounts(job: StageJob, state: State, instruction: Run) -> list[tuple[Mount, str, Tree | None]]:
+    """Each with its target, and with what it shows."""
+    if not instruction.mounts:
+        return []
+    from pyd.build import run_mounts
+
+    workdir = state.config.get("WorkingDir") or "/"
+    return [
+        (mount, run_mounts.target_of(mount, workdir, number), _tree(job, mount))
+        for number, mount in enumerate(instruction.mounts)
+    ]
 
 
 def settings(state: State) -> dict[str, str]:
@@ -140,6 +152,10 @@ def _execute(
     mounts: list[tuple[Mount, str, Tree | None]],
     network: str,
 ) -> Outcome:
+    from pyd.build import run_mounts
+    from pyd.build.run_job import RunJob
+    from pyd.runtime.defaults import MOUNT_POINTS
+
     build = job.build
     job.solver.check_platform(state.platform)
     with ExitStack() as stack:
@@ -171,7 +187,7 @@ def _execute(
             if build.request.debug:
                 job.solver.debug(request, state, step)
             raise _failed(job, instruction, step, args, end.exit_code, end.oom_killed)
-        ignored = [*defaults.MOUNT_POINTS, *mounted.points, *job.solver.volume_points]
+        ignored = [*MOUNT_POINTS, *mounted.points, *job.solver.volume_points]
         return Outcome(layers.publish(build.store, made, state, epoch=build.epoch, ignored=ignored), {})
 
 

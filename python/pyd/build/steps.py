@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from pyd import _native
-from pyd.build import explain, layers
+from pyd.build import layers
 from pyd.build.events import Step, Watcher
 from pyd.build.keys import Structure, key_of
 from pyd.build.result import State
@@ -124,6 +124,8 @@ class Steps:
         cache = self._store.build_cache
         if cache.was_at(place, key):
             return "its result was removed from the cache"
+        from pyd.build import explain
+
         before = [one for one in cache.at(place) if one.key not in self.used]
         return explain.why(self._store.paths, structure, before, below)
 

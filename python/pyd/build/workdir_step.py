@@ -10,8 +10,6 @@ from pyd.build.events import Step
 from pyd.build.kinds import Workdir
 from pyd.build.result import State
 from pyd.build.steps import Outcome
-from pyd.runtime import users
-from pyd.runtime.layered import LayeredRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +30,9 @@ def do(job: StageJob, state: State, instruction: Workdir, step: Step) -> tuple[O
     def execute() -> Outcome:
         if path == "/":
             return Outcome(None, {})
+        from pyd.runtime import users
+        from pyd.runtime.layered import LayeredRoot
+
         below = layers.lowers(build.store, state)
         owner = users.resolve(state.config.get("User") or "", LayeredRoot(below))
         with layers.upper(build.store) as made:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pyd.build.annotations import NONE, Annotations
-from pyd.build.attestations import attach, encode
 from pyd.build.result import Built, Layer
 from pyd.engine.out_layer import OutLayer
 from pyd.errors import CorruptData, PydError
@@ -27,7 +26,7 @@ from pyd.oci.descriptor import (
     as_oci_layer,
 )
 from pyd.oci.digest import Digest
-from pyd.oci.document import MAX_MANIFEST, parse
+from pyd.oci.document import MAX_MANIFEST, encode, parse
 from pyd.oci.image_config import ImageConfig
 from pyd.oci.manifest import Manifest, parse_manifest
 from pyd.oci.platform import Platform
@@ -119,6 +118,8 @@ def prepare(
         made = predicates.get(image.built.platform, ())
         if not made:
             continue
+        from pyd.build.attestations import attach
+
         attached = attach(made, image.served.digest, image.built.platform, names)
         manifests.append(_served(attached.manifest, OCI_MANIFEST))
         entries.append(attached.entry)

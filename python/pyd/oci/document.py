@@ -140,3 +140,9 @@ class Fields:
     def names(self, key: str) -> tuple[str, ...]:
         """The keys of a Go `map[string]struct{}` (ExposedPorts, Volumes)."""
         return tuple(self._take(key, dict, "an object") or ())
+
+
+def encode(document: dict[str, Any]) -> bytes:
+    """As documents are stored and sent: its digest depends on it."""
+    # a name of a file may be no UTF-8; JSON is
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
