@@ -30,8 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyd.registry.sink import Sink
 
-_SILENCE = 60.0  # seconds without a byte
-_TIMEOUT = {"connect": 15.0, "read": _SILENCE, "write": 30.0, "pool": None}
+_TIMEOUT = httpx.Timeout(connect=15, read=60, write=30, pool=None)
 _LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=60)
 _HEADERS = {"User-Agent": "pyd", "Accept": "*/*", "Accept-Encoding": "identity"}
 ATTEMPTS = 6
@@ -148,13 +147,12 @@ class Transport:
                 pace.add(len(chunk))
                 yield chunk
             return
-        left = int(response.headers["Content-Length"])
         first = next(body, b"")
-        left -= len(first)
+        rest = left = int(response.headers["Content-Length"]) - len(first)
         yield first
         while left > 0:
             try:
-                chunk = stream.read(min(left, CHUNK), timeout=_SILENCE)
+                chunk = stream.read(min(left, CHUNK), timeout=_TIMEOUT.read)
             except (httpcore.ReadError, httpcore.ReadTimeout) as error:
                 raise httpx.ReadError(str(error)) from error
             if not chunk:
@@ -162,6 +160,8 @@ class Transport:
             pace.add(len(chunk))
             left -= len(chunk)
             yield chunk
+        if patience.passed(response, rest):
+            next(body, None)  # its end: the connection can be used again
 
     def deliver(self, response: httpx.Response, ingest: Sink, at: int, end: int, skip: int) -> Iterator[int]:
         """Put the bytes `at` to `end` of a blob into `ingest`; yields after each step how far they have come.
@@ -196,7 +196,7 @@ class Transport:
             yield from self._decrypt(stream, ingest, at, end)
         else:
             connection = stream.get_extra_info("socket").fileno()
-            received, why, errno = ingest.receive(connection, at, end, patience=_SILENCE)
+            received, why, errno = ingest.receive(connection, at, end, patience=_TIMEOUT.read or 0)
             yield at + received
             if why == "stalled":
                 raise httpx.ReadTimeout("nothing came")
@@ -211,7 +211,7 @@ class Transport:
         pace = patience.Pace()
         while at < end:
             try:
-                chunk = stream.read(min(end - at, CHUNK), timeout=_SILENCE)
+                chunk = stream.read(min(end - at, CHUNK), timeout=_TIMEOUT.read)
             except (httpcore.ReadError, httpcore.ReadTimeout) as error:
                 raise httpx.ReadError(str(error)) from error
             if not chunk:
@@ -297,7 +297,7 @@ class Transport:
             headers={**_HEADERS, **self._own_headers.get(origin(url), {}), **headers},
             data=form,
             content=content,
-            extensions={"timeout": _TIMEOUT},
+            extensions={"timeout": _TIMEOUT.as_dict()},
         )
         # not through a Client: what it adds (cookies, the next request of a redirect, authentication) is not
         # wanted here, and takes as long as the request itself
