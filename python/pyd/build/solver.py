@@ -20,6 +20,7 @@ from pyd.build.stage import StageJob
 from pyd.errors import Cancelled, InvalidArgument, NotSupported
 from pyd.oci.platform import Platform
 from pyd.record import replace
+from pyd.runtime import defaults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_RUNS = 16
 """Commands that run at once; the rest waits."""
+# what an image without a base has (BuildKit, dockerfile2llb, emptyImage)
+_SCRATCH: Mapping[str, Any] = {"Env": [defaults.PATH], "WorkingDir": "/"}
 
 
 class Solver:
@@ -104,7 +107,7 @@ class Solver:
         named = self.build.named.get(text) or self.build.named.get(text.lower())
         if named is None:
             if text == "scratch":
-                return self._prepared(State(platform))
+                return self._prepared(State(platform, config=dict(_SCRATCH)))
             index = self._index(text, before=stage.index)
             if index is not None:
                 return self._prepared(self.state(index), same=True)
