@@ -27,7 +27,9 @@ def loaded(statement: str) -> set[str]:
         "import sys, os\n"
         "keep = os.dup(2); os.dup2(os.open('/dev/null', os.O_WRONLY), 1)\n"
         f"try:\n    {statement}\nexcept SystemExit:\n    pass\n"
-        "os.write(keep, ('MODULES ' + ' '.join(sys.modules)).encode())\n"
+        # None stands for a module that was kept from being imported
+        "names = [name for name, module in sys.modules.items() if module is not None]\n"
+        "os.write(keep, ('MODULES ' + ' '.join(names)).encode())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MODULES " in done.stderr, done.stderr
