@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pyd.errors import InvalidArgument
+from pyd.record import replace
 from pyd.registry import credentials
 from pyd.registry.credentials import HUB, HUB_KEY, Credentials
 

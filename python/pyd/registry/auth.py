@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
 
 from pyd.errors import RegistryError, Unauthorized
+from pyd.record import replace
 from pyd.registry import scope
 from pyd.registry.credentials import Credentials
 from pyd.registry.origin import check_realm, origin

@@ -11,11 +11,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyd.config import docker_config, docker_config_path
 from pyd.errors import InvalidArgument, Unavailable
+from pyd.record import Record
 
 if TYPE_CHECKING:
     from pyd.registry.helper import Found, Helper
@@ -28,14 +28,16 @@ _HUB_NAMES = (HUB, "index.docker.io", "registry-1.docker.io")
 _TOKEN_USER = "<token>"  # noqa: S105 - a helper's word for: the secret is an identity token
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Record):
     """Of one user at one registry. An identity token takes the password's place at the token server."""
 
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)  # sent as it is, as a bearer token
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""  # sent as it is, as a bearer token
+
+    def __repr__(self) -> str:
+        return f"Credentials(username={self.username!r})"  # tracebacks and logs get no secrets
 
     @property
     def basic(self) -> str:

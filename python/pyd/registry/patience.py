@@ -7,6 +7,7 @@ byte of the question, and a body must get on.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -49,10 +50,21 @@ def answering() -> Iterator[None]:
 
 
 class Transport(httpx.HTTPTransport):
-    """httpx's own, whose connections know when an answer is late."""
+    """httpx's own, whose connections know when an answer is late. `tls`: None for plain http."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self, *, tls: ssl.SSLContext | None, proxy: httpx.Proxy | None, limits: httpx.Limits
+    ) -> None:
+        if tls is None and proxy is None:
+            # httpx would make a context all the same, the first of which takes OpenSSL milliseconds
+            self._pool = httpcore.ConnectionPool(
+                max_connections=limits.max_connections,
+                max_keepalive_connections=limits.max_keepalive_connections,
+                keepalive_expiry=limits.keepalive_expiry,
+            )
+        else:
+            # netrc and the rest of httpx's trust_env hold passwords for others
+            super().__init__(verify=tls or False, proxy=proxy, trust_env=False, limits=limits)
         # httpcore takes a backend from whoever makes the pool, and httpx makes it itself
         self._pool._network_backend = _Backend(self._pool._network_backend)
 

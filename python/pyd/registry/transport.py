@@ -324,9 +324,8 @@ class Transport:
             way = self._ways.get(key)
             if way is None:
                 way = patience.Transport(
-                    verify=self._tls(_host(url)) if url.scheme == "https" else False,
-                    proxy=proxy_for(url),  # netrc and the rest of httpx's trust_env hold passwords for others
-                    trust_env=False,
+                    tls=self._tls(_host(url)) if url.scheme == "https" else None,
+                    proxy=proxy_for(url),
                     limits=_LIMITS,
                 )
                 self._ways[key] = way
