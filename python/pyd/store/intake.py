@@ -180,6 +180,7 @@ class _Work:
         self._plans = plans
         self._missing = missing
         self._source = source
+        self._fetcher = source if isinstance(source, Fetcher) else None  # typing looks for long
         self._watcher = watcher
         mark = os.urandom(4).hex()
         self._tmp = {
@@ -316,8 +317,8 @@ class _Work:
             allowance=self._allowance,
         )
         try:
-            if isinstance(self._source, Fetcher):
-                self._source.fetch(layer, ingest)
+            if self._fetcher is not None:
+                self._fetcher.fetch(layer, ingest)
             else:
                 self._copy(self._source, layer, ingest)
             return ingest.finish(sync=False)
