@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyd.build import Image, bind, cache, secret, ssh, tmpfs
+from pyd.build import Image, agent, bind, cache, secret, tmpfs
 from pyd.build.expansion import expand
 from pyd.build.instructions import interpret
 from pyd.build.kinds import Copy, Env, Instruction, Label, Run
@@ -100,7 +100,7 @@ def test_mounts() -> None:
             cache("/c", id="name", sharing="locked", uid=1, gid=2, mode=0o700, from_="busybox"),
             tmpfs("/t", size=4096),
             secret("token", env="TOKEN", required=False),
-            ssh(),
+            agent(),
         ],
     )
     (run,) = instructions(image)

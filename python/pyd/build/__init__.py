@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyd.build.image import Image as Image
+    from pyd.build.image_mounts import agent as agent
     from pyd.build.image_mounts import bind as bind
     from pyd.build.image_mounts import cache as cache
     from pyd.build.image_mounts import secret as secret
-    from pyd.build.image_mounts import ssh as ssh
     from pyd.build.image_mounts import tmpfs as tmpfs
     from pyd.build.request import BuildRequest as BuildRequest
     from pyd.build.result import BuildResult as BuildResult
@@ -25,7 +25,7 @@ _PLACES = {
     "bind": "image_mounts",
     "cache": "image_mounts",
     "secret": "image_mounts",
-    "ssh": "image_mounts",
+    "agent": "image_mounts",
     "tmpfs": "image_mounts",
     "BuildRequest": "request",
     "BuildResult": "result",

@@ -78,7 +78,7 @@ def secret(
     return Mount((("type", "secret"), ("id", id), *where, ("required", str(required).lower()), *owner))
 
 
-def ssh(id: str = "default", *, required: bool = True) -> Mount:
+def agent(id: str = "default", *, required: bool = True) -> Mount:
     """The socket of an ssh agent."""
     return Mount((("type", "ssh"), ("id", id), ("required", str(required).lower())))
 
