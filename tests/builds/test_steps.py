@@ -228,3 +228,17 @@ def test_a_run_that_changes_no_file_makes_no_layer(builder: Builder) -> None:
     done = builder.build("FROM busybox\nRUN true\nRUN ls -R / >/dev/null\n")
     base = builder.engine.store.images.resolve(builder.image)
     assert builder.engine.store.images.resolve(done.id).layers == base.layers
+
+
+def test_a_named_context_by_any_of_its_names(builder: Builder) -> None:
+    builder.write("lib/file", "from the context\n")
+    contexts = {"docker.io/library/base:latest": str(builder.directory / "lib")}
+    done = builder.build("FROM busybox\nCOPY --from=base /file /got\nRUN cat /got\n", build_contexts=contexts)
+    assert done.told.text == "from the context\n"
+
+
+def test_a_volume_of_the_host_is_part_of_a_step(builder: Builder) -> None:
+    places = [builder.write(f"{name}/file", f"{name}\n").parent for name in ("one", "two")]
+    text = "FROM busybox\nRUN cat /v/file >/got; cat /got\n"
+    found = [builder.build(text, volumes=(f"{place}:/v:ro",)).told.text for place in places]
+    assert found == ["one\n", "two\n"]

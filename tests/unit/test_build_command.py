@@ -95,7 +95,6 @@ def test_every_flag_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         cpuset_mems="0",
         cgroup_parent="p",
         security_opts=("label=x",),
-        isolation="default",
         debug=True,
     )
 

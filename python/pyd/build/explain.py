@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 # since the step that changed it has told its own reason.
 _FIELDS = (
     *("args", "dest", "sources", "from", "excludes", "path", "platform", "network", "security", "mounts"),
-    *("heredocs", "owner", "chmod", "link", "unpack", "fetched", "user", "cwd", "hosts", "host", "epoch"),
+    *(
+        "heredocs",
+        "owner",
+        "chmod",
+        "link",
+        "unpack",
+        "fetched",
+        "user",
+        "cwd",
+        "hosts",
+        "host",
+        "volumes",
+        "epoch",
+    ),
     *("env", "build_args", "files", "parent"),
 )
 _WORDS = {
@@ -39,6 +52,7 @@ _WORDS = {
     "cwd": "WORKDIR",
     "hosts": "--add-host",
     "host": "the size of /dev/shm",
+    "volumes": "--volume",
     "epoch": "SOURCE_DATE_EPOCH",
 }
 

@@ -62,7 +62,6 @@ class BuildRequest(Record, kw_only=True):
     cpuset_mems: str = ""
     cgroup_parent: str = ""
     security_opts: tuple[str, ...] = ()
-    isolation: str = ""
 
     debug: bool = False  # a shell where a RUN has failed
     proxies: Mapping[str, str] = field(default_factory=dict)  # of config.json, as build args nobody declared

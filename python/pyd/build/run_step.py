@@ -50,6 +50,8 @@ def do(job: StageJob, state: State, instruction: Run, step: Step) -> tuple[Outco
         "platform": str(state.platform),
         "hosts": list(build.request.add_hosts),
         "host": {key: value for key, value in job.solver.host.items() if key == "ShmSize"},
+        # what lies in them is not looked at, as with any mount of the host
+        **({"volumes": list(map(dict, job.solver.volumes))} if job.solver.volumes else {}),
         "epoch": build.epoch,
     }
 

@@ -104,7 +104,7 @@ class Solver:
     def base(self, stage: Stage, step: Step) -> State:
         text = self.base_text(stage)
         platform = self._platform_of(stage)
-        named = self.build.named.get(text) or self.build.named.get(text.lower())
+        named = self._context(text)
         if named is None:
             if text == "scratch":
                 return self._prepared(State(platform, config=dict(_SCRATCH)))
@@ -125,7 +125,7 @@ class Solver:
 
     def tree(self, name: str) -> Tree:
         """The files of `--from`: a stage, a named context or an image."""
-        named = self.build.named.get(name) or self.build.named.get(name.lower())
+        named = self._context(name)
         if named is not None and not isinstance(named, str):
             return named
         if named is None:
@@ -238,7 +238,7 @@ class Solver:
                 if isinstance(instruction, Run):
                     names += [mount.from_ for mount in instruction.mounts if mount.from_]
             for place, name in enumerate(names):
-                if name in self.build.named or name.lower() in self.build.named:
+                if self._context(name) is not None:
                     continue
                 found = self._index(name, before=index if place == 0 else None)
                 if found is not None:
@@ -277,6 +277,17 @@ class Solver:
             seen.append(following)
 
     # Bases
+
+    def _context(self, name: str) -> Tree | str | None:
+        """What --build-context gave under this name: "a" is also "docker.io/library/a:latest"."""
+        if not self.build.named:
+            return None
+        from pyd.build.named_contexts import normal_name
+
+        try:
+            return self.build.named.get(normal_name(name.lower()))
+        except InvalidArgument:
+            return None
 
     def _platform_of(self, stage: Stage) -> Platform:
         if not stage.platform:

@@ -164,7 +164,6 @@ def build_request(args: Args) -> BuildRequest:
         cpuset_mems=args.text("cpuset-mems") or "",
         cgroup_parent=args.text("cgroup-parent") or "",
         security_opts=tuple(args.all("security-opt")),
-        isolation=args.text("isolation") or "",
         debug=args.flag("debug"),
         proxies=proxies(),
     )

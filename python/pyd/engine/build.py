@@ -79,15 +79,16 @@ def _prepare(
     build_checks.warn(dockerfile, script, request, watcher)
     named: dict[str, Tree | str] = {}
     for name, value in request.build_contexts.items():
-        from pyd.build.named_contexts import opened_named
+        from pyd.build.named_contexts import normal_name, opened_named
 
         found = stack.enter_context(opened_named(name, value, scratch.directory(), sources))
+        key = normal_name(found.name.lower())
         if found.kind == "directory":
-            named[found.name] = HostTree(store, found.root, found.ignore)
+            named[key] = HostTree(store, found.root, found.ignore)
         elif found.kind == "layout":
-            named[found.name] = f"oci-layout://{found.root}{found.reference}"
+            named[key] = f"oci-layout://{found.root}{found.reference}"
         else:
-            named[found.name] = f"docker-image://{found.reference}"
+            named[key] = f"docker-image://{found.reference}"
     made = Build(
         store=store,
         request=request,
