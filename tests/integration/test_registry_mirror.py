@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import http.server
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -31,9 +33,14 @@ class Upstream:
         self.asked: list[str] = []
         self.go_on = threading.Event()
         self.go_on.set()
+        self._connections: list[socket.socket] = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                upstream._connections.append(self.request)
+                super().setup()
 
             def do_GET(self) -> None:
                 upstream.asked.append(self.path)
@@ -81,10 +88,14 @@ class Upstream:
         return sha256(data)
 
     def close(self) -> None:
+        """Gone for those too that have a connection: threads serve these on."""
         self.go_on.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):  # it has ended
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
