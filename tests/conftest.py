@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.support.world import World
 WORLD = pytest.StashKey[World]()
 BEFORE = pytest.StashKey[Snapshot]()
 LEAKS = pytest.StashKey[list[str]]()
+COMPILING = ("test_rust.py", "test_wheel.py")  # for minutes
 NEEDS_ROOT = ("integration", "packaging", "security")
 
 
@@ -29,12 +31,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """
     # A script's background job ignores Ctrl-C, and what is ignored is inherited by all that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if os.geteuid() == 0 and not session.config.option.collectonly:
+    # with `pytest -n` each worker has a world of its own, and this process runs no tests
+    gives_out = session.config.pluginmanager.hasplugin("dsession")
+    if os.geteuid() == 0 and not session.config.option.collectonly and not gives_out:
         session.stash[WORLD] = World()
         session.stash[BEFORE] = Snapshot.take(session.stash[WORLD])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # at the end all workers but one would wait for them
+    items.sort(key=lambda item: item.path.name not in COMPILING)
     if os.geteuid() == 0:
         return
     skip = pytest.mark.skip(
@@ -47,14 +53,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """The last test of every run: nothing is left of what the others did."""
-    if WORLD not in session.stash:
-        return
-    world = session.stash[WORLD]
-    leaks = _settled_leaks(world, session.stash[BEFORE])
-    session.config.stash[LEAKS] = leaks
+    leaks = session.config.stash.setdefault(LEAKS, [])
+    if WORLD in session.stash:
+        world = session.stash[WORLD]
+        leaks += _settled_leaks(world, session.stash[BEFORE])
+        world.leave()
+    answer = getattr(session.config, "workeroutput", None)
+    if answer is not None:
+        answer["leaks"] = leaks
     if leaks:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    world.leave()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker of `pytest -n` has left behind fails the whole run."""
+    leaks = getattr(node, "workeroutput", {}).get("leaks", [])
+    node.config.stash.setdefault(LEAKS, []).extend(leaks)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`pytest -n`: a file's tests share a worker, since they share fixtures, and files keep their order."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

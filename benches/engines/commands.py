@@ -144,8 +144,9 @@ class Podman(CommandLine):
 
     def prepare(self) -> None:
         self.run_options = (*self.run_options, "--cgroup-parent", f"/{self.place.tag}")
+        # its --runroot may have 50 characters; /run is the run's own (isolation.py)
         self.base = (
-            *(find("podman"), "--root", str(self.work / "root"), "--runroot", str(self.work / "run")),
+            *(find("podman"), "--root", str(self.work / "root"), "--runroot", "/run/podman"),
             *("--tmpdir", str(self.work / "tmp"), "--cgroup-manager", "cgroupfs", "--events-backend", "file"),
         )
         self.import_busybox()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
 
+from tests.leaks import Snapshot
 from tests.support.command import Pyd, wait_until
 from tests.support.registry import free_port
+from tests.support.world import World
 
 
 def test_nginx_answers_through_p(images: Callable[[str], str], pyd: Pyd, name: str) -> None:
@@ -119,12 +120,11 @@ def test_exec_it_in_each(images: Callable[[str], str], pyd: Pyd) -> None:
         assert terminal.close() == 0
 
 
-def test_four_services_at_once(images: Callable[[str], str], pyd: Pyd) -> None:
+def test_four_services_at_once(world: World, images: Callable[[str], str], pyd: Pyd) -> None:
     names = {image: pyd("run", "-d", images(image)).out for image in ("nginx", "redis", "postgres")}
     names["busybox"] = pyd("run", "-d", images("busybox"), "sleep", "1000").out
     for container in names.values():
         assert pyd.state(container)["Running"] is True
     pyd("stop", "-t", "20", *(names[image] for image in ("nginx", "redis", "postgres")), timeout=90)
     assert {pyd.state(names[image])["ExitCode"] for image in ("nginx", "redis")} == {0}
-    left = subprocess.run(["pgrep", "-x", "nginx"], capture_output=True, check=False)
-    assert left.returncode == 1
+    assert not [process for process in Snapshot.take(world).processes if "nginx" in process]

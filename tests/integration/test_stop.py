@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import pytest
@@ -102,12 +103,10 @@ def test_wait_of_several(busybox: str, pyd: Pyd) -> None:
 
 
 def test_processes_of_the_container_die_with_it(busybox: str, pyd: Pyd, name: str) -> None:
-    script = "for i in 1 2 3; do (trap '' TERM HUP; exec setsid sleep 4242) & done; sleep 0.3; exit 0"
+    script = "for i in 1 2 3; do (trap '' TERM HUP; exec setsid sleep 4343) & done; sleep 0.3; exit 0"
     pyd("run", "-d", "--name", name, busybox, "sh", "-c", script)
     pyd("wait", name)
-    import subprocess
-
-    assert subprocess.run(["pgrep", "-f", "sleep 4242"], capture_output=True, check=False).returncode == 1
+    assert subprocess.run(["pgrep", "-f", "sleep 4343"], capture_output=True, check=False).returncode == 1
 
 
 def test_stop_timeout_of_the_container(busybox: str, pyd: Pyd, name: str) -> None:

@@ -19,16 +19,18 @@ from pathlib import Path
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
+PREFIX = "pyd-test-"  # of the directories and cgroups of every session
+
 
 class World:
     """Entered once, in the main thread, before anything else runs; `leave` removes the directories."""
 
     def __init__(self) -> None:
         self.host_network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self.directory = Path(tempfile.mkdtemp(prefix="pyd-test-"))
+        self.directory = Path(tempfile.mkdtemp(prefix=PREFIX))
         self.data_root = self.directory / "data"
         self.run_root = self.directory / "run"
-        self.cgroup_parent = f"/pyd-test-{os.getpid()}"
+        self.cgroup_parent = f"/{PREFIX}{os.getpid()}"
         docker = self.directory / "docker"
         docker.mkdir()
         os.environ.update(
