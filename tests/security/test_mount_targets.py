@@ -97,7 +97,7 @@ def test_links_of_an_image_stay_inside(runtime: Runtime, host: Host, use: str, l
 
 
 @pytest.mark.parametrize("link", ["absolute", "relative", "magic"])
-@pytest.mark.parametrize("use", set(USES) - {"file itself"})
+@pytest.mark.parametrize("use", [use for use in USES if use != "file itself"])
 def test_control_of_links(weakened: Callable[..., Runtime], host: Host, use: str, link: str) -> None:
     attack(weakened("targets-by-name", "devices-by-name"), host, use, link)
     assert host.touched()
