@@ -77,8 +77,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """`pytest -n`: a file's tests share a worker, since they share fixtures, and files keep their order."""
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            scope = str(super()._split_scope(nodeid))
+            # cargo lets only one of them work: two workers would wait for each other
+            return "compiling" if scope.endswith(COMPILING) else scope
+
     config.option.loadscopereorder = False
-    return LoadFileScheduling(config, log)
+    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

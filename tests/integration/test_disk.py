@@ -326,12 +326,14 @@ def test_rmi_deletes_behind_our_back(tmp_path: Path, pyd: Pyd, store: dict[str, 
 def test_sweepers_do_not_fight(tmp_path: Path) -> None:
     """Four at once on one trash, and more comes meanwhile: one works, all is gone, none is left."""
     trash = tmp_path / "trash"
+    trash.mkdir()
 
     def add(name: str) -> None:
         for number in range(20):
-            (trash / name / str(number)).mkdir(parents=True)
+            (tmp_path / name / str(number)).mkdir(parents=True)
             for file in range(50):
-                (trash / name / str(number) / str(file)).write_bytes(b"")
+                (tmp_path / name / str(number) / str(file)).write_bytes(b"")
+        (tmp_path / name).rename(trash / name)  # whole, as all comes there
 
     import pyd as package
 
