@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.command import Pyd
-from tests.support.oci import RUNTIME, Runtime
+from tests.support.oci import RUNTIME, Runtime, weaken
 
 ROOT = Path("/sys/fs/cgroup")
 V1 = (ROOT / "memory/release_agent").exists()
@@ -77,13 +77,11 @@ def group(world: object) -> Iterator[Path]:
         directory.rmdir()
 
 
-def rootless(runtime: Runtime, group: Path, program: str) -> str:
+def rootless(runtime: Runtime, group: Path, program: Path) -> str:
     """What a container of the user, without a cgroup namespace, may do to the group it was started from."""
     bundle = runtime.directory / "rootless"
     (bundle / "rootfs").mkdir(parents=True)
     shutil.copy(runtime.payload, bundle / "rootfs/payload")
-    # where it is installed, or built, may be a directory that is root's alone
-    shutil.copy(program, bundle / "program")
     for path in (bundle, bundle / "rootfs"):
         os.chown(path, USER, USER)
     where = "/sys/fs/cgroup/memory/cgroup.procs" if V1 else "/sys/fs/cgroup/cgroup.procs"
@@ -92,7 +90,7 @@ echo $$ > {group}/cgroup.procs
 exec setpriv --reuid={USER} --regid={USER} --clear-groups sh -c '
 set -e
 cd {bundle}
-program="{bundle}/program --root {bundle}/state"
+program="{program} --root {bundle}/state"
 $program spec --rootless
 python3 -c "
 import json
@@ -108,12 +106,16 @@ exec $program run rootless'
     return done.stdout.strip()
 
 
+def for_all(runtime: Runtime, program: str | Path) -> Path:
+    """A copy that an ordinary user may run: where it was installed, or built, may be root's alone."""
+    return Path(shutil.copy(program, runtime.directory))
+
+
 def test_rootless_groups_are_read_only(runtime: Runtime, group: Path) -> None:
     """CVE-2023-25809: in a rootless container the user's own groups of the host are not writable."""
-    assert rootless(runtime, group, RUNTIME).endswith("ReadOnlyFilesystem")
+    assert rootless(runtime, group, for_all(runtime, RUNTIME)).endswith("ReadOnlyFilesystem")
 
 
-def test_control_of_rootless_groups(
-    runtime: Runtime, group: Path, weakened_program: Callable[..., Path]
-) -> None:
-    assert rootless(runtime, group, str(weakened_program("cgroup-writable"))).endswith("writable")
+def test_control_of_rootless_groups(runtime: Runtime, group: Path, weakened_binary: Path) -> None:
+    program = weaken(for_all(runtime, weakened_binary), runtime.directory, "cgroup-writable")
+    assert rootless(runtime, group, program).endswith("writable")
