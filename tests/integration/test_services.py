@@ -6,6 +6,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.leaks import Snapshot
 from tests.support.command import Pyd, wait_until
@@ -125,6 +126,8 @@ def test_four_services_at_once(world: World, images: Callable[[str], str], pyd: 
     names["busybox"] = pyd("run", "-d", images("busybox"), "sleep", "1000").out
     for container in names.values():
         assert pyd.state(container)["Running"] is True
+    processes = [line.split()[0] for line in Snapshot.take(world).processes if "nginx" in line]
+    assert len(processes) > 1, "its master and its workers"
     pyd("stop", "-t", "20", *(names[image] for image in ("nginx", "redis", "postgres")), timeout=90)
     assert {pyd.state(names[image])["ExitCode"] for image in ("nginx", "redis")} == {0}
-    assert not [process for process in Snapshot.take(world).processes if "nginx" in process]
+    assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
