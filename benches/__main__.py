@@ -104,7 +104,7 @@ def _measure(arguments: argparse.Namespace, tag: str, work: Path) -> int:
     busybox_tree(rootfs)
     for name in ("resolv.conf", "hostname", "hosts"):
         (rootfs / "etc" / name).touch()  # mounted over: the first engine is not to make them for the others
-    place = Place(tag, work, rootfs)
+    place = Place(tag, work, rootfs, on_disk=bool(arguments.work))
     failed = False
     for name in names:
         begin = time.monotonic()

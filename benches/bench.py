@@ -96,7 +96,8 @@ class Bench:
             for engine in engines:
                 engine.close()
             for name in ENGINES:
-                shutil.rmtree(self.place.work / name, ignore_errors=True)
+                for state in (self.place.work / name, *self.place.work.glob(f"{name}.*")):
+                    shutil.rmtree(state, ignore_errors=True)
 
     def interleave(
         self,

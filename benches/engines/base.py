@@ -15,13 +15,14 @@ from benches.spawner import Lane, Timing
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run keeps everything: `tag` names its cgroups, `work` is a directory, `rootfs` a busybox
-    tree.
+    """Where a run keeps everything: `tag` names its cgroups, `work` is a directory, on a tmpfs unless
+    `on_disk`, `rootfs` a busybox tree.
     """
 
     tag: str
     work: Path
     rootfs: Path
+    on_disk: bool = False
 
 
 class Engine:
@@ -46,6 +47,10 @@ class Engine:
         self.environment = dict(os.environ)
         self._numbers = 0
         self._lanes = 0
+        self._states = 1
+        self._begin()
+
+    def _begin(self) -> None:
         try:
             self.prepare()
             self.main = self.lane()
@@ -62,6 +67,16 @@ class Engine:
     def close(self) -> None:
         self.main.close()
         self.stop()
+
+    def renew(self) -> None:
+        """Begins anew in an empty directory. The old one stays, with all that is in it, until the run's end:
+        a file system may pay for a removal long after it.
+        """
+        self.close()
+        self._states += 1
+        self.work = self.place.work / f"{self.name}.{self._states}"
+        self.work.mkdir()
+        self._begin()
 
     def lane(self) -> Lane:
         """One more process that runs this engine's commands, for several at once."""

@@ -145,8 +145,9 @@ class Podman(CommandLine):
     def prepare(self) -> None:
         self.run_options = (*self.run_options, "--cgroup-parent", f"/{self.place.tag}")
         # its --runroot may have 50 characters; /run is the run's own (isolation.py)
+        run_root = f"/run/{self.work.name}"
         self.base = (
-            *(find("podman"), "--root", str(self.work / "root"), "--runroot", "/run/podman"),
+            *(find("podman"), "--root", str(self.work / "root"), "--runroot", run_root),
             *("--tmpdir", str(self.work / "tmp"), "--cgroup-manager", "cgroupfs", "--events-backend", "file"),
         )
         self.import_busybox()
