@@ -5,6 +5,8 @@ pub mod clone;
 pub mod duplicate;
 pub mod fdpass;
 pub mod foreground;
+#[cfg(feature = "gzip")]
+pub mod gzip;
 pub mod heap;
 pub mod inherit;
 pub mod inode;
