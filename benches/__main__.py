@@ -43,8 +43,8 @@ def main() -> int:
     if inside is None:
         begin = time.time()
         status = isolation.run_inner(sys.argv[1:], arguments.work)
-        # into the documents only what is whole: every scenario, every engine, all rounds
-        whole = "all" in arguments.scenario and not arguments.quick and not arguments.engine
+        # into the documents only what is whole: every scenario, every engine, all rounds, on a tmpfs
+        whole = "all" in arguments.scenario and not (arguments.quick or arguments.engine or arguments.work)
         return _report(True, begin) or status if whole and status in (0, 1) else status
     isolation.raise_loopback()
     try:

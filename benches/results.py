@@ -17,6 +17,9 @@ from benches.stats import Samples
 RESULTS = Path(os.environ.get("PYD_BENCH_RESULTS") or HERE / "results")
 
 
+ON_DISK = " on a disk"
+"""Behind a scenario's name when its state was not on a tmpfs (`--work DIR`)."""
+
 ByEngine = Mapping[str, Mapping[str, Samples]]
 """engine -> metric -> samples."""
 
@@ -34,6 +37,11 @@ class Result:
     failures: list[dict[str, str]]
     """Each with case, engine, message."""
 
+    @property
+    def name(self) -> str:
+        """What the tables call it: on a disk it is another measurement."""
+        return self.scenario + ("" if self.machine.get("filesystem", "tmpfs") == "tmpfs" else ON_DISK)
+
     @classmethod
     def of(cls, scenario: str, machine: dict[str, Any], bench: Bench, cases: Cases) -> Result:
         return cls(scenario, machine, asdict(bench.settings), cases, bench.left_out, bench.failures)
@@ -48,14 +56,15 @@ def save(result: Result, directory: Path = RESULTS) -> Path:
 
 
 def newest(directory: Path = RESULTS, since: float = 0) -> dict[str, Result]:
-    """scenario -> its last result, of those written after `since` (seconds of the epoch)."""
+    """name -> its last result, of those written after `since` (seconds of the epoch)."""
     found: dict[str, Result] = {}
     for path in sorted(directory.glob("*.json")):
         if path.stat().st_mtime < since:
             continue
         document = json.loads(path.read_text())
         if document.keys() == Result.__dataclass_fields__.keys():  # not one of an older form
-            found[document["scenario"]] = Result(**document)
+            result = Result(**document)
+            found[result.name] = result
     return found
 
 

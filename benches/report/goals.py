@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benches.report.markdown import comparison, value_of
 from benches.report.metrics import METRICS, number
-from benches.results import Result, case_of
+from benches.results import ON_DISK, Result, case_of
 from benches.stats import ratio, summary
 
 
@@ -25,6 +25,7 @@ class Goal:
     at_most: bool = True
 
 
+DISK = "pull" + ON_DISK
 GOALS = (
     Goal("`run`, hot", "start", "hot", "seconds", "pyd-runtime", "crun", 0.35),
     Goal("`run`, hot", "start", "hot", "seconds", "pyd-runtime", "runc", 0.2),
@@ -45,6 +46,12 @@ GOALS = (
     Goal("`pull`, 5 layers", "pull", "5 layers", "seconds", "pyd", "docker", 0.25),
     Goal("`pull`, 1 layer", "pull", "1 layer", "seconds", "pyd", "docker", 0.357),
     Goal("`pull`, 40 layers", "pull", "40 layers", "seconds", "pyd", "docker", 0.167),
+    Goal("`pull` onto a disk, 5 layers", DISK, "5 layers", "seconds", "pyd", "floor-pull", 1.5),
+    Goal("`pull` onto a disk, 1 layer", DISK, "1 layer", "seconds", "pyd", "floor-pull", 1.5),
+    Goal("`pull` onto a disk, 40 layers", DISK, "40 layers", "seconds", "pyd", "floor-pull", 1.5),
+    Goal("`pull` onto a disk, 5 layers", DISK, "5 layers", "seconds", "pyd", "docker", 0.25),
+    Goal("`pull` onto a disk, 1 layer", DISK, "1 layer", "seconds", "pyd", "docker", 0.357),
+    Goal("`pull` onto a disk, 40 layers", DISK, "40 layers", "seconds", "pyd", "docker", 0.167),
     Goal("memory of `pull`, 5 layers", "pull", "5 layers", "command_peak_mib", "pyd", "", 200),
     Goal("memory of `pull`, 1 layer", "pull", "1 layer", "command_peak_mib", "pyd", "", 200),
     Goal("`push`, 5 layers", "push", "5 layers", "seconds", "pyd", "docker", 0.125),

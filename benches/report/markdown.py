@@ -7,7 +7,7 @@ from typing import Any
 
 from benches.engines import ENGINES, SUBJECTS
 from benches.report.metrics import METRICS, main_metric, number
-from benches.results import ByEngine, Result
+from benches.results import ON_DISK, ByEngine, Result
 from benches.scenarios import PURPOSE
 from benches.stats import Samples, ratio, summary
 
@@ -23,11 +23,12 @@ FEWEST = 5
 
 def whole(found: Mapping[str, Result]) -> str:
     """Every scenario, in the order in which they run."""
-    return "\n".join(scenario(found[name]) for name in PURPOSE if name in found)
+    names = (name + where for name in PURPOSE for where in ("", ON_DISK))
+    return "\n".join(scenario(found[name]) for name in names if name in found)
 
 
 def scenario(result: Result) -> str:
-    lines = [f"### {result.scenario}", "", PURPOSE[result.scenario], "", machine(result.machine), ""]
+    lines = [f"### {result.name}", "", PURPOSE[result.scenario], "", machine(result.machine), ""]
     for case, by_engine in result.cases.items():
         for level in [*LEVELS, ""]:
             part = {name: metrics for name, metrics in by_engine.items() if _level(name) == level}

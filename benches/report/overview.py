@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benches.report.markdown import comparison, machine, value_of
 from benches.report.metrics import main_metric
-from benches.results import Result, case_of
+from benches.results import ON_DISK, Result, case_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ ROWS = (
     Row("`pull`, {case}", "pull", "5 layers", "seconds"),
     Row("`pull`, {case}", "pull", "1 layer", "seconds"),
     Row("`pull`, {case}", "pull", "40 layers", "seconds"),
+    Row("the same onto a disk, 5 layers", "pull" + ON_DISK, "5 layers", "seconds"),
+    Row("the same onto a disk, 1 layer", "pull" + ON_DISK, "1 layer", "seconds"),
+    Row("the same onto a disk, 40 layers", "pull" + ON_DISK, "40 layers", "seconds"),
     Row("`push`, {case}", "push", "5 layers", "seconds"),
     Row("`push`, {case}", "push", "1 layer", "seconds"),
     Row("`push`, {case}", "push", "40 layers", "seconds"),
@@ -73,7 +76,8 @@ CLAIMS = (
 
 def engine_of(column: str, columns: Sequence[str], scenario: str) -> str:
     """The engine whose figures stand in a column."""
-    return FLOORS.get(tuple(columns), {}).get(scenario, column) if column == "floor" else column
+    floors = FLOORS.get(tuple(columns), {})
+    return floors.get(scenario.removesuffix(ON_DISK), column) if column == "floor" else column
 
 
 def tables(found: Mapping[str, Result]) -> str:

@@ -130,6 +130,20 @@ def test_results_come_back_as_they_were_saved(tmp_path: Path) -> None:
     assert results.newest(tmp_path, since=time.time() + 60) == {}
 
 
+def test_what_was_measured_on_a_disk_stands_beside_the_rest(tmp_path: Path) -> None:
+    case = {"5 layers, 799 MB, 31000 files": {"floor-pull": {"seconds": [2.0]}, "pyd": {"seconds": [3.0]}}}
+    memory = replace(START, scenario="pull", cases=case)
+    disk = replace(memory, machine=memory.machine | {"filesystem": "ext4"})
+    for index, result in enumerate((memory, disk)):
+        results.save(result, tmp_path).rename(tmp_path / f"pull-{index}.json")
+    found = results.newest(tmp_path)
+    assert found == {"pull": memory, "pull on a disk": disk}
+    assert "| the same onto a disk, 5 layers | 2.00 s | 3.00 s |" in overview.tables(found)
+    goal = "pyd: `pull` onto a disk, 5 layers | at most 1.50 x floor-pull | 1.50 x | met"
+    assert goal in goals.table(found)
+    assert "### pull on a disk" in markdown.whole(found)
+
+
 def test_a_result_without_pyd_is_still_a_report() -> None:
     only = replace(START, cases={"hot": {"crun": {"seconds": [0.02]}}})
     assert "| crun | 20.0 ms |" in markdown.scenario(only)
