@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from benches.spawner import Lane, Timing
+from benches.programs import Unavailable
+from benches.spawner import Failed, Lane, Timing
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,16 @@ class Engine:
 
     def renew(self) -> None:
         """Begins anew in an empty directory. The old one stays, with all that is in it, until the run's end:
-        a file system may pay for a removal long after it.
+        a file system may pay for a removal long after it. Raises Failed.
         """
         self.close()
         self._states += 1
         self.work = self.place.work / f"{self.name}.{self._states}"
-        self.work.mkdir()
-        self._begin()
+        try:
+            self.work.mkdir()
+            self._begin()
+        except (Unavailable, OSError) as error:
+            raise Failed(f"in a new state: {error}") from error
 
     def lane(self) -> Lane:
         """One more process that runs this engine's commands, for several at once."""

@@ -40,8 +40,9 @@ def _empty(scene: Scene) -> None:
 @case("disk: filled by others in the middle of a blob", FULL, resumes=True, seconds=30)
 def _(scene: Scene) -> None:
     scene.mount("size=80m")
-    # most of it is unpacked when the disk is full, and that is room again
-    scene.image = FakeImage.of({"hello": b"1"}, {"zeros": bytes(40 << 20), "big": os.urandom(400_000)})
+    # Most of it is unpacked when the disk is full, and that is room again. It has more than 2 MiB as stored:
+    # a smaller layer is not unpacked before all of it has come.
+    scene.image = FakeImage.of({"hello": b"1"}, {"zeros": bytes(40 << 20), "big": os.urandom(3 << 20)})
     scene.serve()
 
     def half(handler: Handler) -> bool:
