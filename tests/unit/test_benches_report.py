@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from benches import results
+from benches.bench import Cases
 from benches.report import documents, goals, markdown, overview, svg
 from benches.report.metrics import METRICS, number
 from benches.results import Result
@@ -131,8 +132,10 @@ def test_results_come_back_as_they_were_saved(tmp_path: Path) -> None:
 
 
 def test_what_was_measured_on_a_disk_stands_beside_the_rest(tmp_path: Path) -> None:
-    case = {"5 layers, 799 MB, 31000 files": {"floor-pull": {"seconds": [2.0]}, "pyd": {"seconds": [3.0]}}}
-    memory = replace(START, scenario="pull", cases=case)
+    cases: Cases = {
+        "5 layers, 799 MB, 31000 files": {"floor-pull": {"seconds": [2.0]}, "pyd": {"seconds": [3.0]}}
+    }
+    memory = replace(START, scenario="pull", cases=cases)
     disk = replace(memory, machine=memory.machine | {"filesystem": "ext4"})
     for index, result in enumerate((memory, disk)):
         results.save(result, tmp_path).rename(tmp_path / f"pull-{index}.json")
