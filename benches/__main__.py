@@ -76,7 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         help="of the list below, or one of its kinds: runtime, v2, command, library",
     )
     add("--quick", action="store_true", help="a few rounds: whether it works, not how fast")
-    add("--rounds", type=int, default=0, help="measurements per engine after the warm-up")
+    add(
+        "--rounds",
+        type=int,
+        default=0,
+        help="measurements per engine after the warm-up (pull: five times as many of the small image)",
+    )
     add("--count", type=int, default=0, help="density: number of containers (100)")
     add("--scale", type=float, default=0.0, help="unpack, pull: size of the images (1 is 0.8 to 1.1 GB)")
     add("--seed", type=int, default=1, help="of the order of the engines in each round")
