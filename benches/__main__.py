@@ -109,7 +109,8 @@ def _measure(arguments: argparse.Namespace, tag: str, work: Path) -> int:
     busybox_tree(rootfs)
     for name in ("resolv.conf", "hostname", "hosts"):
         (rootfs / "etc" / name).touch()  # mounted over: the first engine is not to make them for the others
-    place = Place(tag, work, rootfs, on_disk=bool(arguments.work))
+    on_disk = machine.filesystem(work, Path("/proc/self/mountinfo").read_text()) != "tmpfs"
+    place = Place(tag, work, rootfs, on_disk)
     failed = False
     for name in names:
         begin = time.monotonic()

@@ -141,3 +141,21 @@ def test_the_floor_does_what_the_bundle_asks(world: World, rootfs: Path, tmp_pat
     groups = [line for line in done.stdout.splitlines() if line.count(":") == 2 and line[0].isdigit()]
     assert groups
     assert all(f"/{place.tag}/" in line for line in groups)
+
+
+def test_a_renewed_engine_is_empty_and_keeps_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    floor = Floor(Place("pyd-bench-test", tmp_path, tmp_path))
+    try:
+        first = floor.work
+        (first / "image").touch()
+        floor.renew()
+        assert floor.work != first
+        assert not (floor.work / "image").exists()
+        assert (first / "image").exists()
+        monkeypatch.setattr(floor, "prepare", lambda: os.stat(tmp_path / "no daemon"))
+        with pytest.raises(Failed, match=r"in a new state: .*no daemon"):
+            floor.renew()
+    finally:
+        floor.close()

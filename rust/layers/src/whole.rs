@@ -3,7 +3,7 @@
 use pyd_sys::gzip::inflate_whole;
 
 use crate::buffer::Buffer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipe::{Chunks, Feed};
 use crate::pipeline::PLAIN_CHUNK;
 
@@ -26,23 +26,29 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// All that `stored` gives, which are `size` bytes.
+    /// All that `stored` gives: the `size` bytes that a look at it has found.
     pub fn read(stored: &mut impl Feed, size: usize) -> Result<Self> {
-        let mut whole = Self::new(size);
-        whole.length = 0;
+        // There is room for more, so that the end is seen and not supposed.
+        let mut whole = Self::with_room(size + 1);
         loop {
             let read = stored.feed(&mut whole.buffer[whole.length..])?;
             whole.length += read;
-            if read == 0 || whole.length == whole.buffer.len() {
+            if read == 0 {
                 return Ok(whole);
+            }
+            if whole.length == whole.buffer.len() {
+                return Err(Error::corrupt(format!(
+                    "the layer has grown beyond its {size} bytes while it was read: try again when nobody writes to it"
+                )));
             }
         }
     }
 
-    fn new(length: usize) -> Self {
+    /// Nothing yet, and room for so many bytes.
+    fn with_room(room: usize) -> Self {
         Self {
-            buffer: Buffer::new(length.next_power_of_two().max(LEAST_ROOM)),
-            length,
+            buffer: Buffer::new(room.next_power_of_two().max(LEAST_ROOM)),
+            length: 0,
             start: 0,
             end: 0,
         }
@@ -62,7 +68,8 @@ impl Whole {
         if self.length < LEAST || length > PLAIN {
             return None;
         }
-        let mut plain = Self::new(length);
+        let mut plain = Self::with_room(length);
+        plain.length = length;
         inflate_whole(self.bytes(), &mut plain.buffer[..length]).then_some(plain)
     }
 }
@@ -136,6 +143,22 @@ mod tests {
         flipped[crc] ^= 1;
         assert_eq!(inflated(&flipped), None);
         assert_eq!(inflated(&gzip(&vec![0; PLAIN + 1])), None);
+    }
+
+    #[test]
+    fn what_grows_meanwhile_is_not_cut_off() {
+        let full = vec![7; LEAST_ROOM];
+        let read = |size| Whole::read(&mut Drops(&full), size);
+        assert_eq!(read(full.len()).unwrap().bytes(), full);
+        let Err(error) = read(full.len() - 1) else {
+            panic!("it was cut off");
+        };
+        assert!(
+            error
+                .to_string()
+                .contains("has grown beyond its 262143 bytes"),
+            "{error}"
+        );
     }
 
     #[test]
