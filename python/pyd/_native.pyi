@@ -165,6 +165,14 @@ class LayerIngest:
         (how many came, why no more did, errno): "whole", "eof", "stalled" when nothing came for `patience`
         seconds, or "failed". The descriptor must be the caller's until it returns.
         """
+    def ask(self, socket: int, request: bytes, *, patience: float) -> tuple[int, bool]:
+        """Send `request`, a GET of HTTP/1.1 for the whole blob, over a connected stream socket, and read the
+        answer.
+
+        (how many bytes came, whether the connection can be used again). 0 bytes and False after every answer
+        but 200 with the blob's length: it is then for another client to ask. The caller has claimed all.
+        `patience`: seconds for the answer's head, and for the next bytes of its body.
+        """
     def finish(self, *, sync: bool = True) -> UnpackedLayer:
         """Check size, digest and diffID, and wait for the files. The caller renames the partial into the
         content store; it is on disk with `sync`. Files of `dest` are not fsynced: call `syncfs` once before

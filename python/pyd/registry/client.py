@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import httpx
 
@@ -32,6 +32,9 @@ from pyd.registry.patience import LEAST
 from pyd.registry.served import Served
 from pyd.registry.settings import is_loopback
 from pyd.registry.transport import ATTEMPTS, Transport, is_temporary
+
+if TYPE_CHECKING:
+    from pyd.registry.sink import Sink
 
 HUB_HOST = "registry-1.docker.io"
 _MAX_ERROR = 64 * 1024
@@ -162,6 +165,12 @@ class Registry:
                 if failures >= ATTEMPTS or not is_temporary(error):
                     raise self.unreachable(path, blob, error) from error
                 self._transport.pause(failures - 1)
+
+    def whole(self, path: str, blob: Descriptor, ingest: Sink) -> int:
+        """Put a blob of which nothing is there into `ingest`: how many bytes came. `part` is for the rest."""
+        url = self._url(f"/v2/{path}/blobs/{blob.digest}")
+        authorization = self._authorizer.header(f"repository:{path}:pull", url)
+        return self._transport.whole(url, authorization, ingest)
 
     @contextmanager
     def part(self, path: str, blob: Descriptor, start: int, end: int) -> Iterator[Part]:

@@ -106,6 +106,8 @@ class Download:
 
     def _fetch(self, span: _Span) -> None:
         try:
+            if span.end - span.at == self._blob.size:
+                span.at = self._registry.whole(self._path, self._blob, self._ingest)
             self._insist(span)
         finally:
             self._ingest.release(span.start, span.end)

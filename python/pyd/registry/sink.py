@@ -25,3 +25,8 @@ class Sink(Protocol):
 
     def receive(self, socket: int, start: int, end: int, *, patience: float) -> tuple[int, str, int]:
         """Read bytes from a connection: (how many came, why no more did, errno)."""
+
+    def ask(self, socket: int, request: bytes, *, patience: float) -> tuple[int, bool]:
+        """Send a request for all of the blob and read its answer: (how many bytes came, whether the
+        connection can be used again).
+        """

@@ -1,5 +1,5 @@
 """HTTP to registries: one pool of connections, redirects by hand, retries with back-off. The only room for
-httpx.
+httpx, and for the way past it (`wire`).
 
 Redirects are followed here and not by httpx, because each hop is checked (`origin`) and an Authorization
 header stays with the origin that it was made for.
@@ -25,6 +25,7 @@ from pyd.registry import patience
 from pyd.registry.origin import check_redirect, origin
 from pyd.registry.proxy import proxy_for, shown
 from pyd.registry.settings import Settings
+from pyd.registry.wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Transport:
         self.settings = settings
         self._tls_verify = tls_verify
         self._ways: dict[tuple[str, str, int], patience.Transport] = {}
+        self._wires: dict[tuple[str, str, int], Wire] = {}
         self._own_headers: dict[tuple[str, str, int], Mapping[str, str]] = {}
         self._lock = threading.Lock()
         self._open: set[httpx.Response] = set()
@@ -162,6 +164,19 @@ class Transport:
             yield chunk
         if patience.passed(response, rest):
             next(body, None)  # its end: the connection can be used again
+
+    def whole(self, url: httpx.URL, authorization: str | None, ingest: Sink) -> int:
+        """Put a whole blob into `ingest` without httpx, where that can be: how many bytes came. Whatever is
+        missing then is to be asked for with `follow`, which knows what an error is.
+        """
+        if url.scheme != "http" or self._stopped.is_set():
+            return 0
+        with self._lock:
+            wire = self._wires.get(origin(url))
+            if wire is None:
+                wire = self._wires[origin(url)] = Wire(url)
+        headers = self._headers(url, {"Authorization": authorization} if authorization else {})
+        return wire.fetch(url, headers, ingest)
 
     def deliver(self, response: httpx.Response, ingest: Sink, at: int, end: int, skip: int) -> Iterator[int]:
         """Put the bytes `at` to `end` of a blob into `ingest`; yields after each step how far they have come.
@@ -278,6 +293,8 @@ class Transport:
     def close(self) -> None:
         for way in self._ways.values():
             way.close()
+        for wire in self._wires.values():
+            wire.close()
 
     def _send(
         self,
@@ -294,7 +311,7 @@ class Transport:
         request = httpx.Request(
             method,
             url,
-            headers={**_HEADERS, **self._own_headers.get(origin(url), {}), **headers},
+            headers=self._headers(url, headers),
             data=form,
             content=content,
             extensions={"timeout": _TIMEOUT.as_dict()},
@@ -305,6 +322,9 @@ class Transport:
             response = self._way(url).handle_request(request)
         response.request = request
         return response
+
+    def _headers(self, url: httpx.URL, headers: Mapping[str, str]) -> dict[str, str]:
+        return {**_HEADERS, **self._own_headers.get(origin(url), {}), **headers}
 
     @contextlib.contextmanager
     def _tracked(self, response: httpx.Response) -> Iterator[None]:

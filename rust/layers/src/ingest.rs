@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::allowance::Allowance;
+use crate::ask::ask;
 use crate::buffer::Buffer;
 use crate::compression::Compression;
 use crate::digest::{Digest, Hasher};
@@ -190,6 +191,25 @@ impl LayerIngest {
             Ok(received) => Ok(received),
             Err(error) => Err(self.fail(error)),
         }
+    }
+
+    /// All of the blob over a connection to its registry, which `request` asks for it: how many bytes came, and whether
+    /// the connection can be used again. None came of an answer that `ask` does not understand.
+    pub fn ask(&self, socket: &OwnedFd, request: &[u8], patience: Duration) -> Result<(u64, bool)> {
+        let (partial, progress, size) = (&self.partial, &self.progress, self.expected.size);
+        let Some(first) = ask(socket, request, size, patience, partial, progress)
+            .map_err(|error| self.fail(error))?
+        else {
+            return Ok((0, false));
+        };
+        let came = first.len() as u64;
+        self.write(&first, Some(0))?;
+        let rest = Span {
+            start: came,
+            end: size,
+        };
+        let (received, why) = self.receive(socket, rest, patience)?;
+        Ok((came + received, why == End::Whole))
     }
 
     /// Everything came: verify. The partial is then a blob; with `sync` it is on disk.

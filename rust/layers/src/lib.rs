@@ -1,10 +1,11 @@
 //! Bytes <-> directories: layers of container images, unpacked in one pass and verified, without ever leaving the
-//! directory they are for. The files are named for the way of a byte: `receive` takes it from the registry, `partial`
+//! directory they are for. The files are named for the way of a byte: `ask` and `receive` take it from the registry, `partial`
 //! keeps it, `ingest` follows what has come, `pipeline` carries it through `decoder` (or `whole`), `source` and `tar`
 //! to `extract`; `settle` then joins layers. `pack` is the way back, and `build` makes layers of what a build writes.
 #![forbid(unsafe_code)]
 
 mod allowance;
+mod ask;
 mod buffer;
 mod build;
 mod compression;

@@ -14,7 +14,7 @@ const BUFFER: usize = 256 << 10;
 /// Bytes that must come in the time of one's patience: a byte now and then would otherwise hold us for ever.
 const LEAST: u64 = 4096;
 /// How late a reader that has failed, or a cancel, is noticed while nothing comes.
-const LOOK: u16 = 100; // milliseconds
+pub const LOOK: u16 = 100; // milliseconds
 
 /// Why no more is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn receive(
             (since, before) = (Instant::now(), offset);
         }
         let wanted = usize::try_from(end - offset).map_or(BUFFER, |left| left.min(BUFFER));
-        match wait(socket) {
+        match wait(socket, LOOK.into()) {
             Ok(true) => {}
             Ok(false) if partial.closed() => return Ok((offset - start, End::Closed)),
             Ok(false) => continue,
@@ -73,10 +73,10 @@ pub fn receive(
     Ok((offset - start, End::Whole))
 }
 
-/// Whether there is something to read.
-fn wait(socket: &OwnedFd) -> nix::Result<bool> {
+/// Whether there is something to read, or the end.
+pub fn wait(socket: &OwnedFd, patience: PollTimeout) -> nix::Result<bool> {
     let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut polled, PollTimeout::from(LOOK)) {
+    match poll(&mut polled, patience) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::EINTR) => Ok(false),
         Err(errno) => Err(errno),

@@ -1,4 +1,5 @@
 //! `LayerIngest`: a layer on its way in.
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -109,21 +110,30 @@ impl LayerIngest {
         patience: f64,
     ) -> PyResult<(u64, &'static str, i32)> {
         let (received, why) = job::long(py, &self.progress, || {
-            let socket = pyd_sys::duplicate::duplicate(socket).map_err(|errno| Error::Kernel {
-                op: "dup",
-                path: format!("descriptor {socket}"),
-                errno,
-            })?;
-            let patience = Duration::try_from_secs_f64(patience).unwrap_or(Duration::MAX);
+            let socket = duplicate(socket)?;
             Ok(self
                 .inner()?
-                .receive(&socket, Span { start, end }, patience)?)
+                .receive(&socket, Span { start, end }, seconds(patience))?)
         })?;
         Ok(match why {
             End::Whole => (received, "whole", 0),
             End::Eof | End::Closed => (received, "eof", 0),
             End::Stalled => (received, "stalled", 0),
             End::Failed(errno) => (received, "failed", errno as i32),
+        })
+    }
+
+    #[pyo3(signature = (socket, request, *, patience))]
+    fn ask(
+        &self,
+        py: Python<'_>,
+        socket: i32,
+        request: &[u8],
+        patience: f64,
+    ) -> PyResult<(u64, bool)> {
+        job::long(py, &self.progress, || {
+            let socket = duplicate(socket)?;
+            Ok(self.inner()?.ask(&socket, request, seconds(patience))?)
         })
     }
 
@@ -147,6 +157,18 @@ impl LayerIngest {
 }
 
 const ENDED: Error = Error::Ended("this ingest has ended: start another for the rest of the layer");
+
+fn duplicate(socket: i32) -> Result<OwnedFd> {
+    pyd_sys::duplicate::duplicate(socket).map_err(|errno| Error::Kernel {
+        op: "dup",
+        path: format!("descriptor {socket}"),
+        errno,
+    })
+}
+
+fn seconds(patience: f64) -> Duration {
+    Duration::try_from_secs_f64(patience).unwrap_or(Duration::MAX)
+}
 
 impl LayerIngest {
     fn inner(&self) -> Result<Arc<pyd_layers::LayerIngest>> {
