@@ -4,8 +4,8 @@ The peak of memory is the command's own: of docker and ctr it is the client's, w
 
 On a disk each pull goes into an empty state of its own, and nothing is removed before the end: ext4 without a
 journal hands the inodes of deleted files out again after a minute at the earliest, and meanwhile each new
-file passes over all of them. And what others have written is written out before: a syncfs waits for all that
-is dirty, whoever it belongs to.
+file passes over all of them. And what others have written is written out before, and leaves the memory: a
+syncfs waits for all that is dirty, whoever it belongs to, and freeing full memory took pyd 2 seconds of CPU.
 
 The image of many small layers has five times the rounds: a pull of it is short, and what another engine's
 daemon still does weighs more in it.
@@ -37,7 +37,10 @@ def measure(bench: Bench) -> Cases:
                         engine.renew()
                         os.sync()
                     timing = engine.pull(reference)  # noqa: B023 used before the next image's turn
-                    if not bench.place.on_disk:
+                    if bench.place.on_disk:
+                        os.sync()
+                        engine.forget()
+                    else:
                         engine.remove_image(reference)  # noqa: B023
                     return {
                         "seconds": timing.seconds,

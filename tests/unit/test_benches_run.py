@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import ClassVar
 
@@ -107,6 +109,31 @@ def test_the_environment_of_a_run(
     assert environ.keys().isdisjoint({"PYTHONDONTWRITEBYTECODE", "DOCKER_HOST", "PYD_DATA_ROOT"})
     assert environ["PYD_RUNTIME"] == "/some/pyd-runtime"
     assert "PYTHONDONTWRITEBYTECODE is unset" in capsys.readouterr().err
+
+
+def test_what_an_engine_wrote_leaves_the_page_cache(tmp_path: Path) -> None:
+    mounts = Path("/proc/self/mountinfo").read_text()
+    engine = Fake("Forgetful")
+    engine.work = tmp_path / "state"
+    file = engine.work / "below" / "file"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(bytes(1 << 20))
+    os.sync()
+    (engine.work / "link").symlink_to("/dev/null")
+    (engine.work / "gone").symlink_to("nowhere")
+    os.mkfifo(engine.work / "fifo")
+    engine.forget()
+    assert file.read_bytes() == bytes(1 << 20)
+    if machine.filesystem(tmp_path, mounts) == "tmpfs":
+        pytest.skip("the pages of a tmpfs are the files themselves")
+    engine.forget()
+    assert resident(file) == 0
+
+
+def resident(path: Path) -> int:
+    """Bytes of a file that are in memory."""
+    command = ["fincore", "--noheadings", "--bytes", "--output", "RES", str(path)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def test_the_file_system_is_that_of_the_nearest_mount() -> None:
