@@ -21,12 +21,12 @@ from pyd.store import ContainerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from typing import Any
 
     from pyd.build.run_job import RunJob, SecretFile
     from pyd.engine.engine import Engine
     from pyd.network.endpoint import Endpoint
+    from pyd.runtime.connection import Connection
 
 EXIT = "exit.json"
 HOSTNAME = "buildkitsandbox"  # as BuildKit's: a RUN may write it into a file, which must not differ each time
@@ -54,7 +54,7 @@ def insert(engine: Engine, job: RunJob) -> ContainerRecord:
     return insert_row(engine, record)
 
 
-def start(engine: Engine, record: ContainerRecord, job: RunJob, attach: socket.socket) -> None:
+def start(engine: Engine, record: ContainerRecord, job: RunJob, attach: Connection) -> None:
     """`attach` becomes the client of its monitor. The caller holds the lock of the container."""
     paths = engine.config.paths
     endpoint = networking.connect(engine, record)

@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 
 from pyd.build.run_job import RunEnd, RunJob
 from pyd.errors import Cancelled, PydError, StartError
+from pyd.runtime.connection import Connection, pair
 from pyd.store.gc import ingest_lock
 from pyd.store.locks import try_acquire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from typing import Any
 
     from pyd.engine.engine import Engine
@@ -58,7 +58,7 @@ class BuildRunner:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._connections: set[socket.socket] = set()
+        self._connections: set[Connection] = set()
         self._cancelled = False
         self._lock = threading.Lock()
 
@@ -88,16 +88,13 @@ class BuildRunner:
         with self._lock:
             self._cancelled = True
             for connection in self._connections:
-                import socket
-
                 with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    connection.cut()
 
     @contextmanager
-    def _connected(self) -> Iterator[tuple[socket.socket, socket.socket]]:
-        import socket
+    def _connected(self) -> Iterator[tuple[Connection, Connection]]:
 
-        ours, theirs = socket.socketpair()
+        ours, theirs = pair()
         with ours, theirs:
             with self._lock:
                 if self._cancelled:

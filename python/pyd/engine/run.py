@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 
 from pyd.engine import create as _create
 from pyd.engine import settle, start
 from pyd.engine.options import ContainerOptions, RunResult
 from pyd.errors import Conflict, ContainerNotFound, PydError
 from pyd.runtime.attach import STDERR, Pump
+from pyd.runtime.connection import pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(engine: Engine, options: ContainerOptions, stdin: bytes | None = None) -> RunResult:
     created = _create.create(engine, options)
     output: tuple[list[bytes], list[bytes]] = ([], [])
-    ours, theirs = socket.socketpair()
+    ours, theirs = pair()
     try:
         with ours:
             try:

@@ -5,7 +5,6 @@ on.
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from pyd.engine.options import Created, ExecOptions
 from pyd.errors import InvalidArgument, PydError
 from pyd.runtime import terminal
 from pyd.runtime.attach import DETACH_KEYS, Pump, parse_detach_keys, to_descriptors
+from pyd.runtime.connection import Connection, pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Session:
 
     def carry(
         self,
-        connection: socket.socket,
+        connection: Connection,
         task: Callable[[], Task],
         *,
         exec_id: str | None = None,
@@ -115,7 +115,7 @@ def run(engine: Engine, created: Created, session: Session, remove: bool) -> int
     from pyd.engine import run as _run
     from pyd.engine import start
 
-    ours, theirs = socket.socketpair()
+    ours, theirs = pair()
     with ours:
         try:
             console = terminal.size() if session.tty else (0, 0)
@@ -138,7 +138,7 @@ def start_attached(engine: Engine, container_id: str, session: Session) -> int:
     from pyd.engine import run as _run
     from pyd.engine import start
 
-    ours, theirs = socket.socketpair()
+    ours, theirs = pair()
     with ours:
         try:
             console = terminal.size() if session.tty else (0, 0)

@@ -16,18 +16,18 @@ from pyd.store.records import ZERO_TIME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from typing import Any
 
     from pyd.engine.engine import Engine
     from pyd.network.endpoint import Endpoint
+    from pyd.runtime.connection import Connection
 
 
 def start(
     engine: Engine,
     container_id: str,
     *,
-    attach: socket.socket | None = None,
+    attach: Connection | None = None,
     console: tuple[int, int] = (0, 0),
 ) -> ContainerRecord:
     """Start the container of this full id. `attach`: becomes the first attached client. `console`: rows,
@@ -47,7 +47,7 @@ def start(
 
 
 def _start(
-    engine: Engine, record: ContainerRecord, attach: socket.socket | None, console: tuple[int, int]
+    engine: Engine, record: ContainerRecord, attach: Connection | None, console: tuple[int, int]
 ) -> ContainerRecord:
     paths = engine.config.paths
     points = record.host["pyd"]["mounts"]

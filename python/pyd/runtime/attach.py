@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import struct
 from collections.abc import Callable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyd.runtime.connection import Connection
 
 STDIN, STDOUT, STDERR, CONTROL = 0, 1, 2, 3
 _HEADER = struct.Struct(">BxxxI")
@@ -48,7 +49,7 @@ class Pump:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: Connection,
         write: Callable[[int, bytes], None],
         *,
         stdin: int | None = None,

@@ -20,8 +20,9 @@ from pyd.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from typing import Any
+
+    from pyd.runtime.connection import Connection
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0  # a monitor answers within milliseconds, unless it is stopped or stuck
@@ -39,7 +40,7 @@ class Started(Record):
     warnings: tuple[str, ...] = ()  # what the container was asked to have and runs without
 
 
-def spawn(runtime: str, bundle: str, attach: socket.socket | None = None) -> tuple[Started, int]:
+def spawn(runtime: str, bundle: str, attach: Connection | None = None) -> tuple[Started, int]:
     """Start the shim on `bundle` and wait for its report: (report, pid of our child).
 
     `attach`: a connected socket that becomes the first attached client, so that no output is lost.
@@ -231,17 +232,17 @@ class Task:
             raise errors.Conflict("the container has just stopped") from error
         return Stream(connection)
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> Connection:
         """Connect through /proc/self/fd: a socket's path may have 108 bytes only, a run-root may be
         longer.
         """
-        import socket  # two milliseconds, which ps and logs do without
+        from pyd.runtime.connection import Connection
 
         try:
             directory = os.open(self.bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise errors.Conflict("the container is not running") from error
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = Connection()
         try:
             connection.settimeout(_CONNECT_SECONDS)
             connection.connect(f"/proc/self/fd/{directory}/shim.sock")
@@ -268,7 +269,7 @@ class Stream:
 
     __slots__ = ("answer", "buffer", "socket")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.socket = connection
         self.buffer = b""
         self.answer: dict[str, Any] = {}

@@ -23,8 +23,9 @@ from pyd.store.db import Database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from typing import Any
+
+    from pyd.store import sqlite
 
 
 _REMEMBERED = 90 * 86400  # seconds: how long it is known where a step was used
@@ -236,7 +237,7 @@ def boot_id() -> str:
         raise from_os_error(error, f"reading {path}") from error
 
 
-def _add_layer(tx: sqlite3.Connection, layer: BuildLayer, boot: str) -> None:
+def _add_layer(tx: sqlite.Connection, layer: BuildLayer, boot: str) -> None:
     # a layer that is on disk already stays so
     tx.execute(
         "INSERT OR IGNORE INTO build_layers VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 
 from pyd.errors import Conflict, ContainerNotFound, ImageNotFound, InvalidArgument, VolumeNotFound
 from pyd.record import fields
+from pyd.store import sqlite
 from pyd.store.db import Database
 from pyd.store.records import ContainerRecord
 
@@ -47,7 +47,7 @@ class Containers:
                     "INSERT INTO container_layers VALUES (?, ?, ?)",
                     [(record.id, position, chain) for position, chain in enumerate(record.layers)],
                 )
-            except sqlite3.IntegrityError:
+            except sqlite.IntegrityError:
                 raise ImageNotFound(f"No such image: {record.image_ref}") from None
             self._use_volumes(tx, record.id, record.volumes)
 
@@ -99,7 +99,7 @@ class Containers:
         with self._db.write(durable=durable) as tx:
             tx.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
-    def _records(self, rows: Sequence[sqlite3.Row]) -> tuple[ContainerRecord, ...]:
+    def _records(self, rows: Sequence[sqlite.Row]) -> tuple[ContainerRecord, ...]:
         if not rows:
             return ()
         only = "" if len(rows) > 1 else " WHERE container = ?"
@@ -117,7 +117,7 @@ class Containers:
             volumes.setdefault(container, []).append(volume)
         return tuple(_record(row, layers.get(row["id"], ()), volumes.get(row["id"], ())) for row in rows)
 
-    def _check_name(self, tx: sqlite3.Connection, name: str, own_id: str = "") -> None:
+    def _check_name(self, tx: sqlite.Connection, name: str, own_id: str = "") -> None:
         row = tx.execute("SELECT id FROM containers WHERE name = ? AND id <> ?", (name, own_id)).fetchone()
         if row:
             raise Conflict(
@@ -125,11 +125,11 @@ class Containers:
                 "You have to remove (or rename) that container to be able to reuse that name."
             )
 
-    def _use_volumes(self, tx: sqlite3.Connection, container_id: str, volumes: tuple[str, ...]) -> None:
+    def _use_volumes(self, tx: sqlite.Connection, container_id: str, volumes: tuple[str, ...]) -> None:
         for volume in dict.fromkeys(volumes):
             try:
                 tx.execute("INSERT INTO container_volumes VALUES (?, ?)", (container_id, volume))
-            except sqlite3.IntegrityError:
+            except sqlite.IntegrityError:
                 raise VolumeNotFound(f"get {volume}: no such volume") from None
 
 
@@ -137,7 +137,7 @@ def _store(column: str, value: Any) -> Any:
     return json.dumps(value, separators=(",", ":")) if column in _JSON else value
 
 
-def _record(row: sqlite3.Row, layers: Any, volumes: Any) -> ContainerRecord:
+def _record(row: sqlite.Row, layers: Any, volumes: Any) -> ContainerRecord:
     values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
     for column in _JSON:
         values[column] = json.loads(values[column])

@@ -12,7 +12,6 @@ database stays consistent.
 from __future__ import annotations
 
 import errno
-import sqlite3
 import time
 from _thread import _local  # threading.local, without a millisecond of import
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 
 from pyd.errors import CorruptData, KernelError, NotSupported, PydError, Unavailable
 from pyd.paths import Paths
-from pyd.store import wal
+from pyd.store import sqlite, wal
 from pyd.store.schema import MIGRATIONS
 
 TYPE_CHECKING = False
@@ -40,10 +39,10 @@ class Database:
         self._paths = paths
         self._local = _local()
 
-    def query(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite.Row]:
         try:
-            rows: list[sqlite3.Row] = self._connection().execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+            rows: list[sqlite.Row] = self._connection().execute(sql, values).fetchall()
+        except sqlite.Error as error:
             raise self._error(error) from error
         return rows
 
@@ -61,7 +60,7 @@ class Database:
             connection.execute("ROLLBACK")
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[sqlite.Connection]:
         """One transaction: all of it or nothing. Inside another one it joins that."""
         connection = self._connection()
         if connection.in_transaction:
@@ -77,7 +76,7 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
+        except sqlite.Error as error:
             raise self._error(error) from error
 
     def close(self) -> None:
@@ -88,39 +87,39 @@ class Database:
             wal.release(self._local.key)
             self._local.connection = None
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+    def _connection(self) -> sqlite.Connection:
+        connection: sqlite.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             self._paths.make()
             try:
                 connection = self._open()
-            except sqlite3.Error as error:
+            except sqlite.Error as error:
                 raise self._error(error) from error
             self._local.connection = connection
         return connection
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite.Connection:
         path = self._paths.db
         connection = open_file(path, MIGRATIONS, "use that version of pyd, or another --data-root")
         connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         self._local.key = wal.hold(path)
         return connection
 
-    def _error(self, error: sqlite3.Error) -> PydError:
+    def _error(self, error: sqlite.Error) -> PydError:
         return explain(error, self._paths.db, "the data-root", ", or choose another --data-root")
 
 
 def open_file(
     path: str, migrations: Sequence[Sequence[str]], remedy: str, *, check_same_thread: bool = True
-) -> sqlite3.Connection:
+) -> sqlite.Connection:
     """A connection in autocommit mode to a database whose schema is brought up to date first: element n of
     `migrations` leads from version n to n+1. Raises NotSupported, with `remedy`, for a newer one.
     """
-    connection = sqlite3.connect(
+    connection = sqlite.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=check_same_thread
     )
     try:
-        connection.row_factory = sqlite3.Row
+        connection.row_factory = sqlite.Row
         connection.execute("PRAGMA foreign_keys=ON")
         if connection.execute("PRAGMA user_version").fetchone()[0] != len(migrations):
             _migrate(connection, path, migrations, remedy)
@@ -132,7 +131,7 @@ def open_file(
 
 
 def _migrate(
-    connection: sqlite3.Connection, path: str, migrations: Sequence[Sequence[str]], remedy: str
+    connection: sqlite.Connection, path: str, migrations: Sequence[Sequence[str]], remedy: str
 ) -> None:
     # WAL is a property of the file; it cannot be changed inside a transaction, so it comes first
     _use_wal(connection)
@@ -156,7 +155,7 @@ def _migrate(
         raise
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _use_wal(connection: sqlite.Connection) -> None:
     """SQLite does not wait for others that open a new database at the same time: two that want to write the
     header of the file would wait for each other, so one is told "locked" at once.
     """
@@ -165,13 +164,13 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return
-        except sqlite3.OperationalError as error:
+        except sqlite.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
             time.sleep(0.005)
 
 
-def explain(error: sqlite3.Error, path: str, place: str, elsewhere: str) -> PydError:
+def explain(error: sqlite.Error, path: str, place: str, elsewhere: str) -> PydError:
     """The error in pyd's words. `place`: what the database lies in; `elsewhere`: how to choose another."""
     text = str(error)
     if "locked" in text or "busy" in text:

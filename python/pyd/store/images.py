@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 from pyd.errors import CorruptData, ImageNotFound, InvalidArgument
@@ -10,6 +9,7 @@ from pyd.oci.digest import Digest
 from pyd.oci.image_config import ImageConfig
 from pyd.oci.reference import Reference
 from pyd.record import Record
+from pyd.store import sqlite
 from pyd.store.db import Database
 from pyd.store.records import ZERO_TIME, BlobRecord, now
 from pyd.store.snapshots import Snapshot
@@ -270,7 +270,7 @@ def _with_tag(name: str) -> str:
         return name
 
 
-def _point(tx: sqlite3.Connection, name: str, image_id: str) -> str | None:
+def _point(tx: sqlite.Connection, name: str, image_id: str) -> str | None:
     """Set the reference; the image that it pointed at before if that was another."""
     row = tx.execute("SELECT image FROM image_references WHERE name = ?", (name,)).fetchone()
     tx.execute(
@@ -281,7 +281,7 @@ def _point(tx: sqlite3.Connection, name: str, image_id: str) -> str | None:
     return row["image"] if row and row["image"] != image_id else None
 
 
-def _size_of(tx: sqlite3.Connection, chain: Sequence[str]) -> int:
+def _size_of(tx: sqlite.Connection, chain: Sequence[str]) -> int:
     return sum(
         tx.execute("SELECT size FROM snapshots WHERE chain_id = ?", (chain_id,)).fetchone()["size"]
         for chain_id in chain

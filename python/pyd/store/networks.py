@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable
 
 from pyd.errors import Conflict, InvalidArgument, NetworkNotFound, Unavailable
+from pyd.store import sqlite
 from pyd.store.db import Database
 from pyd.store.resources import NetworkRecord
 
@@ -74,7 +74,7 @@ class Networks:
                     continue
                 try:
                     tx.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network_id, address, container_id))
-                except sqlite3.IntegrityError:
+                except sqlite.IntegrityError:
                     raise NetworkNotFound(f"network {network_id} not found") from None
                 return address
         raise Unavailable(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 from contextlib import AbstractContextManager
 from typing import Any
 
 from pyd.errors import Conflict, InvalidArgument, VolumeNotFound, from_os_error
 from pyd.paths import Paths
+from pyd.store import sqlite
 from pyd.store.db import Database
 from pyd.store.locks import exclusive
 from pyd.store.resources import VolumeRecord
@@ -89,7 +89,7 @@ class Volumes:
             with self._db.write() as tx:
                 try:
                     done = tx.execute("DELETE FROM volumes WHERE name = ?", (name,))
-                except sqlite3.IntegrityError:
+                except sqlite.IntegrityError:
                     users = ", ".join(self.users(name))
                     raise Conflict(f"remove {name}: volume is in use - [{users}]") from None
                 if done.rowcount == 0:
