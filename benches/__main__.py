@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         help="measurements per engine after the warm-up (pull: five times as many of the small image)",
     )
     add("--count", type=int, default=0, help="density: number of containers (100)")
-    add("--scale", type=float, default=0.0, help="unpack, pull: size of the images (1 is 0.8 to 1.1 GB)")
+    add("--scale", type=float, default=0.0, help="size of the images (1 is 0.8 to 1.1 GB; all: 0.5)")
     add("--seed", type=int, default=1, help="of the order of the engines in each round")
     add("--work", metavar="DIR", help="keep all state below DIR, not on a tmpfs: the disk is measured too")
     add("--readme", action="store_true", help="report: into README.md and docs/")

@@ -114,7 +114,7 @@ def _elsewhen(found: Mapping[str, Result], some: Result) -> str:
         if commit != some.machine["pyd"]["commit"]:
             others.setdefault(commit or "?", []).append(name)
     parts = [f"{', '.join(names)} by pyd {commit}" for commit, names in others.items()]
-    return f" Measured before: {'; '.join(parts)}." if parts else ""
+    return f" Measured apart: {'; '.join(parts)}." if parts else ""
 
 
 def _version(name: str, line: str) -> str:
