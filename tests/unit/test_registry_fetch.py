@@ -7,46 +7,26 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from tests.fakes.registry import FakeImage, FakeRegistry, Handler, digest_of, serving
+from tests.fakes.registry import FakeImage, FakeRegistry, Handler, digest_of
 
 from pyd.engine.images import Images
 from pyd.errors import CorruptData, InvalidArgument, NotSupported, PydError, RegistryError
 from pyd.paths import Paths
-from pyd.registry import client, fetch, transport
+from pyd.registry import client, fetch
 from pyd.store import Store, intake
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners")
+pytestmark = [
+    pytest.mark.usefixtures("quick"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners"),
+]
 
 PIECE = 32 << 20
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
 SMALL = FakeImage.of({"hello": b"1" * 5000}, {"etc/x": b"2"})
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No waiting between attempts, no configuration of this machine."""
-    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setenv("PYD_CONFIG", str(tmp_path / "pyd.json"))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(Paths(str(tmp_path / "data"), str(tmp_path / "run")))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with serving() as registry:
-        yield registry
 
 
 def configure(tmp_path: Path, **settings: object) -> None:

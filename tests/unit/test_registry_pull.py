@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,33 +14,12 @@ from tests.fakes.registry import INDEX, MANIFEST, FakeImage, FakeRegistry, Handl
 from pyd.engine.images import Images
 from pyd.errors import PydError, RegistryError, Unauthorized, Unavailable
 from pyd.paths import Paths
-from pyd.registry import transport
 from pyd.store import Store
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No waiting between attempts, no configuration of this machine."""
-    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setenv("PYD_CONFIG", str(tmp_path / "pyd.json"))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(Paths(str(tmp_path / "data"), str(tmp_path / "run")))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with serving() as registry:
-        yield registry
+pytestmark = [
+    pytest.mark.usefixtures("quick"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners"),
+]
 
 
 IMAGE = FakeImage.of({"hello": b"1" * 5000}, {"etc/x": b"2"}, {"etc/y": b"3" * 100_000})

@@ -5,37 +5,26 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.fakes.registry import FakeImage, FakeRegistry, Handler, serving
+from tests.fakes.registry import FakeImage, FakeRegistry, Handler
 
 from pyd.engine.images import Images
 from pyd.errors import Unauthorized
-from pyd.paths import Paths
 from pyd.store import Store
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners")
+pytestmark = [
+    pytest.mark.usefixtures("quick"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners"),
+]
 
 IMAGE = FakeImage.of(*({f"file{number}": os.urandom(100_000)} for number in range(6)))
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setenv("PYD_CONFIG", str(tmp_path / "pyd.json"))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    store = Store(Paths(str(tmp_path / "data"), str(tmp_path / "run")))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with serving() as registry:
-        registry.add("a/b", IMAGE)
-        yield registry
+def registry(registry: FakeRegistry) -> FakeRegistry:
+    registry.add("a/b", IMAGE)
+    return registry
 
 
 class Tokens:

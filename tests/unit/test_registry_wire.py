@@ -4,51 +4,39 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from tests.fakes.registry import FakeImage, FakeRegistry, Handler, digest_of, serving
+from tests.fakes.registry import FakeImage, FakeRegistry, Handler, digest_of
 
 from pyd.engine.images import Images
 from pyd.errors import CorruptData, ImageNotFound
 from pyd.oci.descriptor import Descriptor
-from pyd.paths import Paths
-from pyd.registry import transport
 from pyd.registry.client import Registry
 from pyd.registry.wire import Wire
 from pyd.store import Store, intake
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners")
+pytestmark = [
+    pytest.mark.usefixtures("quick"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers keep their owners"),
+]
 
 IMAGE = FakeImage.of(*({f"noise{number}": os.urandom(50_000 * number)} for number in range(8)))
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No waiting between attempts, one worker, no configuration of this machine."""
-    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.001)
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests come one after the other."""
     monkeypatch.setattr(intake, "WORKERS", 1)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setenv("PYD_CONFIG", str(tmp_path / "pyd.json"))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(Paths(str(tmp_path / "data"), str(tmp_path / "run")))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with serving() as registry:
-        registry.add("a/b", IMAGE)
-        yield registry
+def registry(registry: FakeRegistry) -> FakeRegistry:
+    registry.add("a/b", IMAGE)
+    return registry
 
 
 @pytest.fixture
