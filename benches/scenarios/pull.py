@@ -5,7 +5,8 @@ The peak of memory is the command's own: of docker and ctr it is the client's, w
 On a disk each pull goes into an empty state of its own, and nothing is removed before the end: ext4 without a
 journal hands the inodes of deleted files out again after a minute at the earliest, and meanwhile each new
 file passes over all of them. And what others have written is written out before, and leaves the memory: a
-syncfs waits for all that is dirty, whoever it belongs to, and freeing full memory took pyd 2 seconds of CPU.
+syncfs waits for all that is dirty, whoever it belongs to, and freeing full memory took pyd up to 2 seconds
+of CPU.
 
 The image of many small layers has five times the rounds: a pull of it is short, and what another engine's
 daemon still does weighs more in it.

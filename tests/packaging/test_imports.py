@@ -87,6 +87,13 @@ def test_import_of_builds() -> None:
     assert not (loaded("import pyd.engine.build") - loaded("pass")) & (HEAVY | NOT_FOR_A_BUILD)
 
 
+def test_run_and_exec_do_without_enums_and_dates(busybox: str, pyd: Pyd, name: str) -> None:
+    """Much of the standard library imports socket or datetime, as sqlite3 does; both take milliseconds."""
+    pyd("run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "60")
+    for words in (("run", "--rm", "--network", "none", "busybox", "true"), ("exec", name, "true")):
+        assert not (loaded(command(*words)) - loaded("pass")) & {"socket", "datetime", "sqlite3"}
+
+
 @pytest.mark.parametrize("words", [("ps",), ("logs", "nosuch"), ("stop", "nosuch")], ids=" ".join)
 def test_what_the_shortest_commands_do_without(pyd: Pyd, words: tuple[str, ...]) -> None:
     assert not (loaded(command(*words)) - loaded("pass")) & (SLOW | {"socket"})

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,9 @@ import httpx
 import pytest
 from tests.fakes.registry import FakeImage, FakeRegistry, Handler, digest_of
 
+from pyd import _native
 from pyd.engine.images import Images
-from pyd.errors import CorruptData, ImageNotFound
+from pyd.errors import Cancelled, CorruptData, ImageNotFound
 from pyd.oci.descriptor import Descriptor
 from pyd.registry.client import Registry
 from pyd.registry.wire import Wire
@@ -190,6 +194,42 @@ def test_errors_are_those_of_httpx(
     with pytest.raises(error):
         pull(store, registry)
     assert store.images.list() == ()
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"], ids=["nothing", "half"])
+def test_an_answer_that_does_not_come_is_not_waited_for_longer_than_patience(
+    said: bytes, tmp_path: Path
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(said)
+        ingest = new_ingest(tmp_path)
+        assert ingest.claim() == (0, 5)
+        began = time.monotonic()
+        # what lies in the socket before the question is no answer to it: then nothing is waited for
+        assert ingest.ask(ours.fileno(), b"GET", patience=0.3) == (0, False)
+        assert (time.monotonic() - began >= 0.3) == (not said)
+        ingest.abort()
+    assert os.path.getsize(tmp_path / "partial") == 0
+
+
+def test_a_pull_that_is_cancelled_waits_for_no_answer(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    progress = _native.Progress(5)
+    with ours, theirs:
+        ingest = new_ingest(tmp_path, progress)
+        assert ingest.claim() == (0, 5)
+        threading.Timer(0.2, progress.cancel).start()
+        began = time.monotonic()
+        with pytest.raises(Cancelled):
+            ingest.ask(ours.fileno(), b"GET", patience=60)
+        assert time.monotonic() - began < 30
+
+
+def new_ingest(directory: Path, progress: _native.Progress | None = None) -> _native.LayerIngest:
+    return _native.LayerIngest(
+        directory / "partial", None, media_type="", digest=digest_of(b"hello"), size=5, progress=progress
+    )
 
 
 class Untouched:

@@ -5,7 +5,7 @@ Grammar and error texts are those of docker/go-connections (nat/nat.go: ParsePor
 
 from __future__ import annotations
 
-import socket
+from _socket import AF_INET, AF_INET6, inet_pton  # `socket` builds enums, for milliseconds of each `run`
 from collections.abc import Callable, Iterable, Sequence
 
 from pyd import errors
@@ -150,7 +150,9 @@ def assign(
 
 def can_bind(proto: str, host_ip: str, port: int) -> bool:
     """Whether the host port is free at this moment. The shim reserves it for good a moment later."""
-    family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
+    import socket  # only whoever publishes a port pays for it
+
+    family = AF_INET6 if ":" in host_ip else AF_INET
     kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
     try:
         with socket.socket(family, kind) as probe:
@@ -171,16 +173,16 @@ def is_ip(text: str) -> bool:
 
 
 def is_ipv4(text: str) -> bool:
-    return _is_address(socket.AF_INET, text)
+    return _is_address(AF_INET, text)
 
 
 def is_ipv6(text: str) -> bool:
-    return _is_address(socket.AF_INET6, text)
+    return _is_address(AF_INET6, text)
 
 
-def _is_address(family: socket.AddressFamily, text: str) -> bool:
+def _is_address(family: int, text: str) -> bool:
     try:
-        socket.inet_pton(family, text)
+        inet_pton(family, text)
     except (OSError, ValueError):
         return False
     return True

@@ -4,6 +4,8 @@ A request through httpx and h11 takes as long as a small layer does to come and 
 sends it and reads the answer (`LayerIngest.ask`). It knows one answer: 200, and as many bytes as the blob
 has. After any other one httpx asks for that blob again, and for all others: redirects, challenges, retries
 and errors are its own, and a registry that needs them is spared the second request.
+
+Whoever waits here is not woken by `Transport.stop`: the ingest gives up by itself when its pull is cancelled.
 """
 
 from __future__ import annotations

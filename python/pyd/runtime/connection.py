@@ -1,5 +1,5 @@
 """Unix stream sockets between a command and a monitor, made of the interpreter's own `_socket`: the module
-`socket` builds enums for two milliseconds, which is a twentieth of a whole `pyd exec`.
+`socket` builds enums, for two milliseconds of the thirty that a whole `pyd exec` takes.
 """
 
 from __future__ import annotations

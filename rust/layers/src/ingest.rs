@@ -200,7 +200,12 @@ impl LayerIngest {
         let Some(first) = ask(socket, request, size, patience, partial, progress)
             .map_err(|error| self.fail(error))?
         else {
-            return Ok((0, false));
+            // The reader has failed meanwhile, or was cancelled: nobody is to ask for the blob again.
+            return if self.partial.closed() {
+                Err(self.why_closed())
+            } else {
+                Ok((0, false))
+            };
         };
         let came = first.len() as u64;
         self.write(&first, Some(0))?;
